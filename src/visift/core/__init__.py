@@ -1,0 +1,1 @@
+"""The ground floor: the words every room speaks. Knows nothing of torch, transformers or any room above."""

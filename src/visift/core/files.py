@@ -1,0 +1,120 @@
+"""Files that are whole or absent: atomic writes, canonical JSON, JSON lines, hashes, paths kept under a root."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from visift.core.errors import DataError, VisiftError
+
+
+def canonical_json(value: Any) -> str:
+    """One spelling for one value: sorted keys, no spaces, UTF-8; NaN and infinity are refused (ValueError)."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def sha256_bytes(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    return sha256_bytes(canonical_json(value).encode())
+
+
+def sha256_file(path: Path) -> str:
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write `path` so that no reader, and no restart after a kill, ever sees half of it.
+
+    Raises VisiftError when the disk is full or the folder cannot be written; an older file at `path` then stays.
+    """
+    payload = data.encode() if isinstance(data, str) else data
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        try:
+            with os.fdopen(fd, "wb") as f:
+                f.write(payload)
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as e:
+        raise VisiftError(
+            f"cannot write ({e.strerror or e})", where=path, remedy="free some space or choose another --out; what was finished stays"
+        ) from e
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Pretty, key-sorted JSON, written atomically."""
+    write_atomic(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
+    """One JSON value a line in the order given, written atomically. Key order is the row's own."""
+    write_atomic(path, "".join(json.dumps(r, ensure_ascii=False, allow_nan=False) + "\n" for r in rows))
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file. Raises DataError naming the file, line and column."""
+    try:
+        with path.open(encoding="utf-8") as f:
+            return json.load(f)
+    except FileNotFoundError as e:
+        raise DataError("no such file", where=path, remedy="check the path") from e
+    except IsADirectoryError as e:
+        raise DataError("is a folder, not a JSON file", where=path, remedy="name the file inside it") from e
+    except UnicodeDecodeError as e:
+        raise DataError("is not UTF-8 text", where=path, remedy="is it a JSON file?") from e
+    except RecursionError as e:
+        raise DataError("is nested too deeply", where=path, remedy="is it a JSON file of the expected kind?") from e
+    except json.JSONDecodeError as e:
+        raise DataError(f"is not valid JSON ({e.msg})", where=f"{path}:{e.lineno}:{e.colno}", remedy="fix or re-download it") from e
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
+    """(line number from 1, value) for every non-empty line, streamed. Raises DataError naming file and line."""
+    number = 0
+    try:
+        with path.open(encoding="utf-8") as f:
+            for number, line in enumerate(f, 1):
+                if line.strip():
+                    yield number, json.loads(line)
+    except FileNotFoundError as e:
+        raise DataError("no such file", where=path, remedy="check the path") from e
+    except IsADirectoryError as e:
+        raise DataError("is a folder, not a JSON Lines file", where=path, remedy="name the file inside it") from e
+    except UnicodeDecodeError as e:
+        raise DataError("is not UTF-8 text", where=f"{path}:{number + 1}", remedy="is it a JSON Lines file?") from e
+    except (json.JSONDecodeError, RecursionError) as e:
+        raise DataError("is not valid JSON", where=f"{path}:{number}", remedy="one JSON value a line is expected") from e
+
+
+def under(root: Path, relative: str) -> Path:
+    """`root/relative`, refused (DataError) when it leaves `root`: absolute paths, `..`, links that point outside."""
+    try:
+        base = root.resolve()
+        path = (base / relative).resolve()
+    except (OSError, ValueError, RuntimeError) as e:
+        raise DataError(f"is no usable path ({e})", where=repr(relative)) from e
+    if not path.is_relative_to(base):
+        raise DataError(f"leads outside its root {root}", where=repr(relative), remedy="paths must stay under the image root")
+    return path
+
+
+def once(path: Path, make: Callable[[], Any]) -> Any:
+    """The JSON kept at `path`, or the result of `make`, kept there. What a resumed command uses for finished steps."""
+    if path.exists():
+        return read_json(path)
+    value = make()
+    write_json(path, value)
+    return value

@@ -1,0 +1,33 @@
+"""What every source offers: scenes in a fixed order, and the pixels of one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from PIL import Image
+
+from visift.core.types import Scene
+
+
+class Source(Protocol):
+    """Picklable: workers open pictures themselves."""
+
+    @property
+    def roots(self) -> dict[str, str]:
+        """Image root name -> absolute folder; empty when the source draws its pictures."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What this source is, for the dataset card and the settings hash: no absolute path, only what decides content."""
+        ...
+
+    def __len__(self) -> int:
+        """How many scenes there are."""
+        ...
+
+    def __iter__(self) -> Iterator[Scene]: ...
+
+    def open(self, scene: Scene) -> Image.Image:
+        """The picture as RGB, upright. Raises DataError when it cannot be read."""
+        ...
