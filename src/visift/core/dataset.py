@@ -74,13 +74,17 @@ def build(
     if (out / "dataset.json").exists():
         card = read_json(out / "dataset.json")
         if card.get("config_sha256") != sha256_json(settings):
-            raise UsageError("holds a dataset made with other settings", where=out, remedy="choose another --out or remove it")
+            raise UsageError(
+                "holds a dataset made with other settings", where=out, remedy="choose another --out or remove it"
+            )
         return dict(card)
     if out.exists() and not out.is_dir():
         raise UsageError("is a file, a folder is needed", where=out, remedy="choose another --out")
     state = out / ".build"
     if once(state / "settings.json", lambda: settings) != settings:
-        raise UsageError("holds a build begun with other settings", where=out, remedy="choose another --out or remove it")
+        raise UsageError(
+            "holds a build begun with other settings", where=out, remedy="choose another --out or remove it"
+        )
 
     done = len(list(state.glob("part-*.json")))
     seen = sum(read_json(state / f"part-{k:05d}.json")["items"] for k in range(done))
@@ -117,7 +121,10 @@ def _write_part(out: Path, number: int, part: tuple[Made, ...], max_rejected: fl
     write_jsonl(out / "conversations" / f"{name}.jsonl", (c.to_json() for c in conversations))
     if tagged:
         write_jsonl(out / "marks" / f"{name}.jsonl", (t.to_json() for t in tagged))
-    write_jsonl(out / ".build" / f"{name}.rejected.jsonl", ({"id": r.id, "stage": r.stage, "reason": r.reason} for r in rejected))
+    write_jsonl(
+        out / ".build" / f"{name}.rejected.jsonl",
+        ({"id": r.id, "stage": r.stage, "reason": r.reason} for r in rejected),
+    )
     licences = sorted({licence for c in conversations for licence in c.provenance.licences})
     teachers = sorted({c.provenance.teacher for c in conversations if c.provenance.teacher})
     counts = {
@@ -153,7 +160,11 @@ def _finish(out: Path, kind: str, settings: Mapping[str, Any], roots: Mapping[st
 def content_sha256(out: Path) -> str:
     """A hash over conversations, manifest and rejections; pictures count through the sha256 in their rows."""
     digest = hashlib.sha256()
-    for path in [*sorted(out.glob("conversations/*.jsonl")), *sorted(out.glob("marks/*.jsonl")), out / "rejected.jsonl"]:
+    for path in [
+        *sorted(out.glob("conversations/*.jsonl")),
+        *sorted(out.glob("marks/*.jsonl")),
+        out / "rejected.jsonl",
+    ]:
         digest.update(path.relative_to(out).as_posix().encode() + b"\0")
         with path.open("rb") as f:
             digest.update(hashlib.file_digest(f, "sha256").digest())

@@ -50,7 +50,9 @@ def write_atomic(path: Path, data: bytes | str) -> None:
             raise
     except OSError as e:
         raise VisiftError(
-            f"cannot write ({e.strerror or e})", where=path, remedy="free some space or choose another --out; what was finished stays"
+            f"cannot write ({e.strerror or e})",
+            where=path,
+            remedy="free some space or choose another --out; what was finished stays",
         ) from e
 
 
@@ -78,7 +80,9 @@ def read_json(path: Path) -> Any:
     except RecursionError as e:
         raise DataError("is nested too deeply", where=path, remedy="is it a JSON file of the expected kind?") from e
     except json.JSONDecodeError as e:
-        raise DataError(f"is not valid JSON ({e.msg})", where=f"{path}:{e.lineno}:{e.colno}", remedy="fix or re-download it") from e
+        raise DataError(
+            f"is not valid JSON ({e.msg})", where=f"{path}:{e.lineno}:{e.colno}", remedy="fix or re-download it"
+        ) from e
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
@@ -96,7 +100,9 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
     except UnicodeDecodeError as e:
         raise DataError("is not UTF-8 text", where=f"{path}:{number + 1}", remedy="is it a JSON Lines file?") from e
     except (json.JSONDecodeError, RecursionError) as e:
-        raise DataError("is not valid JSON", where=f"{path}:{number}", remedy="one JSON value a line is expected") from e
+        raise DataError(
+            "is not valid JSON", where=f"{path}:{number}", remedy="one JSON value a line is expected"
+        ) from e
 
 
 def under(root: Path, relative: str) -> Path:
@@ -107,7 +113,9 @@ def under(root: Path, relative: str) -> Path:
     except (OSError, ValueError, RuntimeError) as e:
         raise DataError(f"is no usable path ({e})", where=repr(relative)) from e
     if not path.is_relative_to(base):
-        raise DataError(f"leads outside its root {root}", where=repr(relative), remedy="paths must stay under the image root")
+        raise DataError(
+            f"leads outside its root {root}", where=repr(relative), remedy="paths must stay under the image root"
+        )
     return path
 
 

@@ -25,10 +25,23 @@ def progress(title: str, total: int | None, unit: str = "items", done: int = 0) 
     """Yield `tick(n=1, note="")`. `done` is what an earlier run had finished: it counts as done but not in the rate."""
     if sys.stderr.isatty():
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), unit, TextColumn("{task.fields[rate]}"))
-        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as bar:
+        with Progress(
+            *columns,
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True),
+        ) as bar:
             task = bar.add_task(title, total=total, completed=done, rate="", note="")
             start, new = time.monotonic(), 0
 
@@ -48,7 +61,11 @@ def progress(title: str, total: int | None, unit: str = "items", done: int = 0) 
         rate = new / max(time.monotonic() - start, 1e-9)
         left = f", {_clock((total - done - new) / rate)} left" if total and rate > 0 else ""
         of = f"/{total}" if total is not None else ""
-        print(f"{title}: {done + new}{of} {unit}, {rate:.1f}/s{left}{'  ' + note if note else ''}", file=sys.stderr, flush=True)
+        print(
+            f"{title}: {done + new}{of} {unit}, {rate:.1f}/s{left}{'  ' + note if note else ''}",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def plain(done: int = 1, note: str = "") -> None:
         nonlocal new, last

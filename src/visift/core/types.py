@@ -50,7 +50,9 @@ class Region:
             if isinstance(seg, dict):
                 size, counts = [int(v) for v in seg["size"]], seg["counts"]
                 if size != [height, width]:
-                    raise DataError(f"mask is {size[1]}x{size[0]}, picture is {width}x{height}", where=f"region {self.id}")
+                    raise DataError(
+                        f"mask is {size[1]}x{size[0]}, picture is {width}x{height}", where=f"region {self.id}"
+                    )
                 raw = coco_mask.frPyObjects(seg, height, width) if isinstance(counts, list) else seg
             else:
                 if not seg or any(len(p) < 6 or len(p) % 2 or not np.isfinite(p).all() for p in seg):
@@ -59,7 +61,9 @@ class Region:
             counts = raw["counts"]
             text = counts.decode() if isinstance(counts, bytes) else str(counts)
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as e:
-            raise DataError(f"malformed segmentation ({e})", where=f"region {self.id}", remedy="expected COCO polygons or RLE") from e
+            raise DataError(
+                f"malformed segmentation ({e})", where=f"region {self.id}", remedy="expected COCO polygons or RLE"
+            ) from e
         return {"size": [height, width], "counts": text}
 
     def mask(self, height: int, width: int) -> np.ndarray:
@@ -238,7 +242,12 @@ class Provenance:
     request_sha256: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        row: dict[str, Any] = {"kind": self.kind, "scenes": list(self.scenes), "licences": list(self.licences), "seed": self.seed}
+        row: dict[str, Any] = {
+            "kind": self.kind,
+            "scenes": list(self.scenes),
+            "licences": list(self.licences),
+            "seed": self.seed,
+        }
         known = {"template": self.template, "teacher": self.teacher, "request_sha256": self.request_sha256}
         return row | {k: v for k, v in known.items() if v}
 
@@ -260,7 +269,10 @@ class Conversation:
         for turn in self.turns:
             for part in turn.parts:
                 if part.image is not None and not 0 <= part.image < len(self.images):
-                    raise DataError(f"picture {part.image} is not among the {len(self.images)} listed", where=f"conversation {self.id}")
+                    raise DataError(
+                        f"picture {part.image} is not among the {len(self.images)} listed",
+                        where=f"conversation {self.id}",
+                    )
 
     @property
     def prompt(self) -> tuple[Turn, ...]:
