@@ -1,0 +1,45 @@
+# Every target sets up what it needs from nothing: Python 3.11+, pip and make are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Waiting OpenMP threads must not burn the core that another process needs (a step got 5 times slower beside one).
+export OMP_WAIT_POLICY ?= passive
+# Real data for the tests, where it is at hand; without it they are skipped with the reason.
+ifneq ($(wildcard ../shared/data/.),)
+export VISIFT_DATA ?= $(abspath ../shared/data)
+endif
+
+.PHONY: demo test lint bench stress clean
+
+demo: $(VENV)/.installed
+	$(BIN)/visift demo --out runs/demo
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+stress: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m stress
+
+bench: $(VENV)/.installed-dev
+	@for script in $(wildcard bench/*.py); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) runs
+
+$(VENV)/.made:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.installed: pyproject.toml $(VENV)/.made
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml $(VENV)/.made
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	touch $@ $(VENV)/.installed

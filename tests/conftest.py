@@ -1,0 +1,69 @@
+"""What holds for every test: one thread, no hub, and a stated reason for whatever is skipped."""
+
+from __future__ import annotations
+
+import os
+
+# Read when torch and the hub client load, so they are set before any test module is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import shutil  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+# The same examples on every run: a red CI can be repeated. New ones come with a changed test.
+settings.register_profile(
+    "visift", max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("visift")
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The long counts run only when they are asked for (`make stress`)."""
+    chosen = config.option.markexpr
+    if "stress" not in chosen:
+        config.option.markexpr = f"({chosen}) and not stress" if chosen else "not stress"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reasons = {name: reason for name, missing in _needs().items() if (reason := missing)}
+    for item in items:
+        for name, reason in reasons.items():
+            if item.get_closest_marker(name):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _needs() -> dict[str, str]:
+    """Marker -> why its tests cannot run here; empty when they can."""
+    return {
+        "data": _folder("VISIFT_DATA"),
+        "weights": _folder("VISIFT_WEIGHTS"),
+        "browser": "" if any(map(shutil.which, BROWSERS)) else f"none of {', '.join(BROWSERS)} is installed",
+        "gpu": "" if shutil.which("nvidia-smi") else "no CUDA device (nvidia-smi is not there)",
+    }
+
+
+def _folder(variable: str) -> str:
+    value = os.environ.get(variable)
+    if not value:
+        return f"{variable} is not set"
+    return "" if Path(value).is_dir() else f"{variable}={value} is no folder"
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real data. Tests that use it carry `@pytest.mark.data`."""
+    return Path(os.environ["VISIFT_DATA"])
+
+
+@pytest.fixture(scope="session")
+def weights() -> Path:
+    """The folder of real weights. Tests that use it carry `@pytest.mark.weights`."""
+    return Path(os.environ["VISIFT_WEIGHTS"])
