@@ -77,15 +77,18 @@ def build(
             raise UsageError(
                 "holds a dataset made with other settings", where=out, remedy="choose another --out or remove it"
             )
+        shutil.rmtree(out / ".build", ignore_errors=True)  # a kill can fall between the card and this
         return dict(card)
     if out.exists() and not out.is_dir():
         raise UsageError("is a file, a folder is needed", where=out, remedy="choose another --out")
     state = out / ".build"
-    if once(state / "settings.json", lambda: settings) != settings:
+    if sha256_json(once(state / "settings.json", lambda: settings)) != sha256_json(settings):
         raise UsageError(
             "holds a build begun with other settings", where=out, remedy="choose another --out or remove it"
         )
 
+    for left in out.rglob(".*.part"):  # half-written files of a killed run
+        left.unlink(missing_ok=True)
     done = len(list(state.glob("part-*.json")))
     seen = sum(read_json(state / f"part-{k:05d}.json")["items"] for k in range(done))
     with progress(kind, total, "scenes", done=seen) as tick:

@@ -7,8 +7,9 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from visift.core.errors import DataError, VisiftError
 
@@ -31,29 +32,45 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write `path` so that no reader, and no restart after a kill, ever sees half of it.
+@contextmanager
+def atomic(path: Path) -> Iterator[BinaryIO]:
+    """Open `path` for writing so that no reader, and no restart after a kill, ever sees half of it.
 
-    Raises VisiftError when the disk is full or the folder cannot be written; an older file at `path` then stays.
+    The file appears when the block ends. An exception in the block leaves an older file at `path` as it was. Raises
+    VisiftError when the disk is full or the folder cannot be written.
     """
-    payload = data.encode() if isinstance(data, str) else data
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        try:
-            with os.fdopen(fd, "wb") as f:
-                f.write(payload)
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
     except OSError as e:
-        raise VisiftError(
-            f"cannot write ({e.strerror or e})",
-            where=path,
-            remedy="free some space or choose another --out; what was finished stays",
-        ) from e
+        raise _unwritable(path, e) from e
+    try:
+        with os.fdopen(fd, "wb") as f:
+            yield f
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError as e:
+        Path(name).unlink(missing_ok=True)
+        if e.filename not in (None, name):  # the block failed on a file of its own
+            raise
+        raise _unwritable(path, e) from e
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _unwritable(path: Path, e: OSError) -> VisiftError:
+    return VisiftError(
+        f"cannot write ({e.strerror or e})",
+        where=path,
+        remedy="free some space or choose another --out; what was finished stays",
+    )
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write `path` whole, as `atomic` does."""
+    with atomic(path) as f:
+        f.write(data.encode() if isinstance(data, str) else data)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -62,8 +79,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
-    """One JSON value a line in the order given, written atomically. Key order is the row's own."""
-    write_atomic(path, "".join(json.dumps(r, ensure_ascii=False, allow_nan=False) + "\n" for r in rows))
+    """One JSON value a line in the order given, written atomically and in a stream. Key order is the row's own."""
+    with atomic(path) as f:
+        for row in rows:
+            f.write(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n")
 
 
 def read_json(path: Path) -> Any:

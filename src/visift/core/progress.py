@@ -49,7 +49,9 @@ def progress(title: str, total: int | None, unit: str = "items", done: int = 0) 
                 nonlocal new
                 new += done
                 rate = f"{new / max(time.monotonic() - start, 1e-9):.1f}/s"
-                bar.update(task, advance=done, rate=rate, **({"note": note} if note else {}))
+                bar.update(task, advance=done, rate=rate)
+                if note:
+                    bar.update(task, note=note)
 
             yield tick
         return
