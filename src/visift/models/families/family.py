@@ -1,0 +1,97 @@
+"""What a model family has of its own: how a picture becomes placeholders and tensors, and which weights are which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from PIL import Image
+
+from visift.core.errors import DataError
+
+Pixels = dict[str, torch.Tensor]  # what the image processor makes of one picture
+
+
+class Family:
+    """LLaVA's way, which others adapt: every picture is resized to one shape and stands for a fixed number of tokens.
+
+    Pictures travel as uint8 and are normalised when the batch is made, so that a cache of them is a quarter as large;
+    the arithmetic is the image processor's own (checked in the tests).
+    """
+
+    # Parameter-name prefixes of each part; a stage freezes by part, and a parameter outside all of them is an error.
+    parts: ClassVar[dict[str, tuple[str, ...]]] = {
+        "vision": ("model.vision_tower.",),
+        "projector": ("model.multi_modal_projector.",),
+        "llm": ("model.language_model.", "lm_head."),
+    }
+    # What stands for a picture in the text when the chat template has no slot for pictures.
+    picture_text: ClassVar[str] = "<image>\n"
+
+    def __init__(self, model: Any, tokenizer: Any, image_processor: Any) -> None:
+        self.config = model.config
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+        self.image_id = int(self.config.image_token_id)
+        self.marker = self.find_marker()  # the one token that chat templates and texts hold for a picture
+        self.marker_id = int(tokenizer.convert_tokens_to_ids(self.marker))
+        self.setup(model)
+
+    def find_marker(self) -> str:
+        return str(self.tokenizer.convert_ids_to_tokens(self.image_id))
+
+    def setup(self, model: Any) -> None:
+        """Learn what the configuration alone does not tell: here how many tokens the model makes of a picture."""
+        processor = self.image_processor
+        self.as_uint8 = bool(processor.do_rescale and processor.do_normalize)
+        if self.as_uint8:
+            self.scale = float(processor.rescale_factor)
+            self.mean = torch.tensor(processor.image_mean, dtype=torch.float32).view(-1, 1, 1)
+            self.std = torch.tensor(processor.image_std, dtype=torch.float32).view(-1, 1, 1)
+        blank = self.batch([self.pixels([Image.new("RGB", (64, 64))])], model.dtype)
+        training = model.training
+        with torch.no_grad():
+            model.eval()
+            features = model.get_image_features(
+                **{k: v.to(model.device) for k, v in blank.items()}, return_dict=True
+            ).pooler_output
+        model.train(training)
+        self.tokens = int(features[0].shape[0])
+
+    def slot(self, width: int, height: int) -> list[int]:
+        """The ids that stand for a picture of that size (pixels)."""
+        return [self.image_id] * self.tokens
+
+    def pixels(self, pictures: Sequence[Image.Image]) -> list[Pixels]:
+        """RGB pictures of one conversation -> one entry a picture; here {"pixel_values": (3, H, W)}."""
+        if not pictures:
+            return []
+        options = {"do_rescale": False, "do_normalize": False} if self.as_uint8 else {}
+        made = self.image_processor(list(pictures), return_tensors="pt", **options)["pixel_values"]
+        return [{"pixel_values": p} for p in (made.to(torch.uint8) if self.as_uint8 else made)]
+
+    def visual(self, pixels: Pixels) -> int:
+        """How many visual tokens the model will make of these tensors: counted against the placeholders."""
+        return self.tokens
+
+    def batch(self, rows: Sequence[Sequence[Pixels]], dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+        """Pictures of each row -> the model's picture inputs; {} when no row has one."""
+        flat = [p["pixel_values"] for row in rows for p in row]
+        if not flat:
+            return {}
+        made = torch.stack(flat)
+        if self.as_uint8:
+            made = (made.to(torch.float32) * self.scale - self.mean) / self.std
+        return {"pixel_values": made.to(dtype)}
+
+    def extra(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Further inputs the model wants beside ids and mask, (B, T) each."""
+        return {}
+
+    def part_of(self, parameter: str) -> str:
+        """vision, projector or llm. Raises DataError for a parameter that belongs to none."""
+        for part, prefixes in self.parts.items():
+            if parameter.startswith(prefixes):
+                return part
+        raise DataError(f"parameter {parameter!r} belongs to no known part of the model", where=type(self).__name__)

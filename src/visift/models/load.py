@@ -1,0 +1,119 @@
+"""Load a Hugging Face VLM from a folder or hub id: model, tokenizer, image processor, chat template and family adapter."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
+
+from visift.core.errors import DataError
+from visift.models.families import Family, family_for
+
+# LLaVA-1.5's conversation, for a checkpoint whose tokenizer brings no template of its own.
+VICUNA = (
+    "{% if messages[0]['role'] == 'system' %}{{ messages[0]['content'] + ' ' }}{% set messages = messages[1:] %}"
+    "{% else %}{{ \"A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, "
+    "detailed, and polite answers to the human's questions. \" }}{% endif %}"
+    "{% for m in messages %}{% if m['role'] == 'user' %}{{ 'USER: ' + m['content'] + ' ' }}"
+    "{% else %}{{ 'ASSISTANT: ' + m['content'] + eos_token }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
+)
+WEIGHT_FILES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".msgpack", ".h5", ".gguf", ".onnx", ".index.json")
+
+
+@dataclass
+class Vlm:
+    """A vision-language model with all that turns conversations into its inputs."""
+
+    model: Any
+    tokenizer: Any
+    image_processor: Any
+    chat_template: str
+    family: Family
+    path: str
+
+    def save(self, folder: Path, model: Any = None) -> None:
+        """Write a plain Hugging Face folder: weights, configuration, tokenizer, template, processor.
+
+        `model` stands in for the one loaded (merged weights). Side files of the source folder come along, so that its
+        processor loads as before.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        (model or self.model).save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        source = Path(self.path)
+        if not source.is_dir():
+            self.image_processor.save_pretrained(folder)
+            return
+        for file in sorted(source.iterdir()):
+            if file.suffix in (".json", ".jinja") and not file.name.endswith(WEIGHT_FILES):
+                if not (folder / file.name).exists():
+                    shutil.copyfile(file, folder / file.name)
+
+
+def load(source: str | Path, *, dtype: torch.dtype = torch.float32, train: bool = False) -> Vlm:
+    """Load a VLM strictly: safetensors only, no remote code, every weight accounted for. The model is in eval mode.
+
+    `train` prepares it for training: no cache, and on CPU plain softmax attention (the fused kernel's bf16 backward is
+    slow there). Raises DataError when something is missing in the folder, and when weights are missing or left over.
+    """
+    path = str(source)
+    folder = Path(path)
+    if folder.is_dir():
+        _check_folder(folder)
+    try:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        adapter = family_for(config.model_type, path)
+        options = {"attn_implementation": "eager"} if train and not torch.cuda.is_available() else {}
+        model, info = AutoModelForImageTextToText.from_pretrained(
+            path, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
+        )
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        image_processor = AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=False)
+    except (OSError, ValueError, KeyError, RuntimeError, json.JSONDecodeError) as e:
+        first = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+        raise DataError(
+            f"cannot load the model ({first})", where=path,
+            remedy="name a folder with config.json, safetensors weights, tokenizer and preprocessor_config.json, or a hub id that can be reached",
+        ) from e  # fmt: skip
+    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if names := sorted(map(str, info.get(what) or ())):
+            raise DataError(
+                f"{len(names)} {what.replace('_keys', '')} weights: {', '.join(names[:5])}{' …' if len(names) > 5 else ''}",
+                where=path, remedy="the weights do not belong to this configuration",
+            )  # fmt: skip
+    if not getattr(tokenizer, "is_fast", False):
+        raise DataError("the tokenizer gives no character offsets", where=path, remedy="save it with a tokenizer.json")
+    if train:
+        for part in (model.config, model.config.get_text_config()):
+            part.use_cache = False  # both: the language model reads its own
+    model.eval()
+    return Vlm(model, tokenizer, image_processor, _template(tokenizer, folder), adapter(model, tokenizer, image_processor), path)
+
+
+def _check_folder(folder: Path) -> None:
+    names = {p.name for p in folder.iterdir()}
+    wanted = {
+        "configuration (config.json)": "config.json" in names,
+        "weights (*.safetensors)": any(n.endswith(".safetensors") for n in names),
+        "tokenizer (tokenizer.json)": bool(names & {"tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model"}),
+        "image processor (preprocessor_config.json)": bool(names & {"preprocessor_config.json", "processor_config.json"}),
+    }
+    if missing := [what for what, there in wanted.items() if not there]:
+        raise DataError(
+            f"holds no {', no '.join(missing)}", where=folder, remedy="name a complete Hugging Face model folder"
+        )
+
+
+def _template(tokenizer: Any, folder: Path) -> str:
+    """The tokenizer's chat template, else the processor's older `chat_template.json`, else LLaVA-1.5's text."""
+    if isinstance(tokenizer.chat_template, str):
+        return tokenizer.chat_template
+    if (file := folder / "chat_template.json").is_file():
+        return str(json.loads(file.read_text(encoding="utf-8"))["chat_template"])
+    return VICUNA
