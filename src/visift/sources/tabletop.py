@@ -2,7 +2,8 @@
 
 A scene holds 3-8 objects, each one of 8 shapes x 8 colours x 2 sizes, on a plain, noisy or cloudy ground. Difficulty
 `level` 0 is what the built-in model can learn in minutes; 1 adds textures and up to 7 objects; 2 adds overlap, clutter,
-pixel noise and up to 8 objects. Seeds of the `train` and `held-out` splits never meet: the split is part of every key.
+pixel noise and up to 8 objects. Each shape has a usual colour that it
+wears more often, which gives a reader's prior something to be wrong about. Seeds of the `train` and `held-out` splits never meet: the split is part of every key.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }  # fmt: skip
 SIZES: dict[str, tuple[int, int]] = {"small": (22, 25), "large": (34, 38)}  # diameter in pixels, both ends included
 OBJECTS = {0: (3, 6), 1: (3, 7), 2: (4, 8)}  # how many objects, by level
+FAVOURITE = dict(zip(SHAPES, COLOURS, strict=True))  # circle -> red, …: things have usual colours, so guessing tempts
+FAVOURED = 0.25  # chance that a thing has its shape's usual colour, beyond the even share
 GAP = 2  # free pixels between objects where they may not overlap
 Split = Literal["train", "held-out"]
 
@@ -108,9 +111,10 @@ def place_things(gen: np.random.Generator, level: int) -> list[Thing]:
             x, y = (int(v) for v in gen.integers(half, SIDE - half, size=2))
             if any(_too_near(x, y, diameter, other, level) for other in things):
                 continue
-            colour = tuple(COLOURS)[gen.integers(len(COLOURS))]
+            shape = SHAPES[gen.integers(len(SHAPES))]
+            colour = FAVOURITE[shape] if gen.random() < FAVOURED else tuple(COLOURS)[gen.integers(len(COLOURS))]
             texture = ("plain", "plain", "stripes", "dots")[gen.integers(4)] if level else "plain"
-            thing = Thing(SHAPES[gen.integers(len(SHAPES))], colour, size, x, y, diameter, texture)
+            thing = Thing(shape, colour, size, x, y, diameter, texture)
             if thing.name not in names:
                 names.add(thing.name)
                 things.append(thing)
@@ -231,17 +235,25 @@ class Tabletop:
         things, _, masks = self.render(index)
         name = f"{self.split}-{self.level}-{self.seed}-{index:07d}"
         regions = tuple(
-            Region(
-                id=f"{name}/{k}", category=thing.shape, box=_box(mask), segmentation=encode_rle(mask),
-                attributes={"size": thing.size, "colour": thing.colour},
-            )
-            for k, (thing, mask) in enumerate(zip(things, masks, strict=True))
-        )  # fmt: skip
+            region_of(thing, f"{name}/{k}", mask) for k, (thing, mask) in enumerate(zip(things, masks, strict=True))
+        )
         return Scene(f"tabletop:{name}", "", f"{name}.png", SIDE, SIDE, "CC0-1.0", regions, (caption(things),))
 
     def open(self, scene: Scene) -> Image.Image:
         """The picture as RGB."""
         return Image.fromarray(self.render(int(scene.path.removesuffix(".png").rpartition("-")[2]))[1])
+
+
+def region_of(thing: Thing, name: str, mask: np.ndarray | None = None) -> Region:
+    """The thing as a region; without a mask (drawing is skipped) its square stands for it."""
+    if mask is None:
+        corner = (thing.x - thing.diameter / 2, thing.y - thing.diameter / 2)
+        return Region(name, thing.shape, (*corner, thing.diameter, thing.diameter), None, _attributes(thing))
+    return Region(name, thing.shape, _box(mask), encode_rle(mask), _attributes(thing))
+
+
+def _attributes(thing: Thing) -> dict[str, str]:
+    return {"size": thing.size, "colour": thing.colour}
 
 
 def _box(mask: np.ndarray) -> tuple[float, float, float, float]:

@@ -1,0 +1,274 @@
+"""What the built-in base model is taught: what a real VLM can do before it has seen a tag on an object or a difference task.
+
+Captions and untagged questions in every response form, single digits on empty ground, rows with 2-4 pictures,
+multi-round rows, text-only sentences about differences. Never a number on an object, never two pictures compared.
+A lesson is rows of pictures and (question, answer) rounds, made from scenes and a generator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from visift.core.types import Scene
+from visift.sources.tabletop import COLOURS, SHAPES, SIDE, SIZES, Thing, ground, region_of
+from visift.synth.skills import (
+    Round, absent_pair, caption, centre, counting, draw_round, existence, join, left_to_right, place_name, plural, short_name,
+)  # fmt: skip
+
+MAX_DIGIT = 9
+
+
+@dataclass(slots=True)
+class Row:
+    """Pictures as uint8 (SIDE, SIDE, 3) with their per-patch labels, and the rounds asked about them."""
+
+    pictures: list[np.ndarray] = field(default_factory=list)
+    labels: list[np.ndarray] = field(
+        default_factory=list
+    )  # each int64 (patches, 4): shape, colour, size, digit; 0 = none
+    rounds: list[tuple[str, str]] = field(default_factory=list)
+
+
+def scene_of(things: list[Thing]) -> Scene:
+    """A scene of the things' squares: enough to ask about, without the cost of masks."""
+    return Scene("lesson", "", "", SIDE, SIDE, regions=tuple(region_of(t, str(k)) for k, t in enumerate(things)))
+
+
+def with_form(gen: np.random.Generator, scene: Scene, skill: str) -> tuple[str, str]:
+    """A round with the request for one response form written behind it; half the time the short form goes unasked."""
+    found = draw_round(gen, scene, skill)
+    q, a = found.question, found.answer
+    if found.form == "sentence" or gen.random() < 0.5:
+        return q, a
+    if gen.random() < 0.4:
+        ask = {"phrase": "Answer with a word.", "number": "Answer with a number.", "yes/no": "Answer yes or no."}[
+            found.form
+        ]
+        return f"{q} {ask}", a
+    return f"{q} Answer in a sentence.", sentence(found)
+
+
+def sentence(found: Round) -> str:
+    """The answer as a whole sentence, built from the question's own words."""
+    q, a = found.question.rstrip("?"), found.answer
+    if found.skill == "existence":
+        what = q.replace("Is there a", "").replace("Is a", "").removeprefix("n").replace(" in the picture", "").strip()
+        return f"Yes, there is a {what}." if a == "yes" else f"No, there is no {what}."
+    if found.skill == "counting":
+        what = q.removeprefix("How many ").removesuffix(" are there")
+        return f"There are {a} {what}."
+    if found.skill == "relation":
+        word = next(w for w in (" left of ", " right of ", " above ", " below ") if w in q)
+        fact = q.removeprefix("Is the ").replace(word, f" is{'' if a == 'yes' else ' not'}{word}", 1)
+        return f"{'Yes' if a == 'yes' else 'No'}, the {fact}."
+    if found.skill == "place":
+        return f"The {q.removeprefix('Where is the ')} is at the {a}."
+    return f"It is {a}."
+
+
+def listing(gen: np.random.Generator, scene: Scene) -> tuple[str, str]:
+    """A numbered list, left to right: the form, not the tags."""
+    lines = [f"{k}. {r.name}" for k, r in enumerate(left_to_right(scene), 1)]
+    return "List the objects from left to right.", "\n".join(lines)
+
+
+def paragraph(gen: np.random.Generator, scene: Scene) -> tuple[str, str]:
+    parts = [f"The {r.name} is at the {place_name(r)}." for r in left_to_right(scene)]
+    return "Describe the picture in a paragraph.", f"There are {len(parts)} objects. {' '.join(parts)}"
+
+
+def letter(gen: np.random.Generator, scene: Scene) -> tuple[str, str]:
+    """Multiple choice, with or without the reason."""
+    region = scene.regions[int(gen.integers(len(scene.regions)))]
+    right = f"{region.attributes['colour']} {region.category}"
+    options = [right]
+    while len(options) < 4:
+        wrong = absent_pair(gen, scene, ("random", "popular", "adversarial")[int(gen.integers(3))])
+        if wrong not in options:
+            options.append(wrong)
+    gen.shuffle(options)
+    letters = "ABCD"
+    shown = " ".join(f"{k}. {o}" for k, o in zip(letters, options, strict=True))
+    found = letters[options.index(right)]
+    if gen.random() < 0.5:
+        return f"Which is in the picture? {shown} Answer with a letter.", found
+    return f"Which is in the picture? {shown} Answer with a letter and a reason.", (
+        f"{found}, because there is a {right} at the {place_name(region)}."
+    )
+
+
+def coordinates(gen: np.random.Generator, scene: Scene) -> tuple[str, str]:
+    """The centre in hundredths of the picture's width and height."""
+    region = scene.regions[int(gen.integers(len(scene.regions)))]
+    x, y = (int(100 * v / SIDE) for v in centre(region))
+    return f"Point at the {short_name(region, scene)}.", f"({x:02d}, {y:02d})"
+
+
+FORMED = (listing, paragraph, letter, coordinates)
+ASKED = ("existence", "existence", "counting", "colour", "relation", "relation", "place", "place", "shape", "size")
+
+
+def one_picture(gen: np.random.Generator, scene: Scene, rounds: int) -> list[tuple[str, str]]:
+    """Rounds about one picture in mixed forms; the caption is among them half the time, anywhere."""
+    made = []
+    for _ in range(rounds):
+        if gen.random() < 0.2:
+            made.append(FORMED[int(gen.integers(len(FORMED)))](gen, scene))
+        else:
+            made.append(with_form(gen, scene, ASKED[int(gen.integers(len(ASKED)))]))
+    if gen.random() < 0.5:
+        found = caption(gen, scene)
+        made.insert(int(gen.integers(len(made) + 1)), (found.question, found.answer))
+    return made
+
+
+def several_pictures(gen: np.random.Generator, scenes: list[Scene]) -> list[tuple[str, str]]:
+    """Rounds about one of several pictures, named by its place: looking things up, never comparing."""
+    made = []
+    for _ in range(int(gen.integers(2, 5))):
+        k = int(gen.integers(len(scenes)))
+        kind = int(gen.integers(4))
+        if kind == 0:
+            made.append((f"Describe picture {k + 1}.", caption(gen, scenes[k]).answer))
+        elif kind == 1:
+            found = counting(gen, scenes[k])
+            made.append((f"{found.question.rstrip('?')} in picture {k + 1}?", found.answer))
+        elif kind == 2:
+            found = existence(gen, scenes[k])
+            made.append(
+                (f"{found.question.replace(' in the picture', '').rstrip('?')} in picture {k + 1}?", found.answer)
+            )
+        else:
+            pairs = [{f"{r.attributes['colour']} {r.category}" for r in s.regions} for s in scenes]
+            alone = sorted(p for p in pairs[k] if sum(p in other for other in pairs) == 1)
+            if alone:
+                made.append((f"Which picture has a {alone[int(gen.integers(len(alone)))]}?", f"picture {k + 1}"))
+    return made or [("Describe picture 1.", caption(gen, scenes[0]).answer)]
+
+
+def difference_sentences(gen: np.random.Generator) -> tuple[str, str]:
+    """Text only: two descriptions and what changed between them."""
+
+    def name() -> str:
+        sizes, colours = tuple(SIZES), tuple(COLOURS)
+        return f"{sizes[gen.integers(2)]} {colours[gen.integers(8)]} {SHAPES[gen.integers(8)]}"
+
+    names = list(dict.fromkeys(name() for _ in range(int(gen.integers(3, 6)))))
+    other, k = list(names), int(gen.integers(len(names)))
+    kind = int(gen.integers(4))
+    if kind == 0:
+        answer = f"The {other.pop(k)} is gone."
+    elif kind == 1:
+        new = name()
+        while new in names:
+            new = name()
+        other.append(new)
+        answer = f"A {new} was added."
+    elif kind == 2:
+        new = name()
+        while new in names:
+            new = name()
+        other[k] = new
+        answer = f"The {names[k]} has become a {new}."
+    else:
+        answer = "Nothing changed."
+    before, after = (join([f"a {n}" for n in ns]) for ns in (names, other))
+    return f"First there was {before}. Now there is {after}. What changed?", answer
+
+
+FONT_SIZES = tuple(range(11, 19))
+_FONTS = {size: ImageFont.load_default(size) for size in FONT_SIZES}
+
+
+def paste_digits(
+    gen: np.random.Generator, picture: np.ndarray, taken: list[tuple[int, int, int]]
+) -> list[tuple[int, int, int]]:
+    """Write 1-6 different digits onto free ground, in place; returns (digit, x, y) by centre.
+
+    `taken` holds (x, y, half side) of squares to keep clear of. Boxed or bare, dark or light, in several sizes.
+    """
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image)
+    found: list[tuple[int, int, int]] = []
+    for digit in gen.permutation(np.arange(1, MAX_DIGIT + 1))[: int(gen.integers(1, 7))]:
+        half = 9
+        for _ in range(12):
+            x, y = (int(v) for v in gen.integers(half, SIDE - half, size=2))
+            if all(max(abs(x - a), abs(y - b)) >= half + c for a, b, c in taken):
+                break
+        else:
+            continue
+        font = _FONTS[FONT_SIZES[int(gen.integers(len(FONT_SIZES)))]]
+        dark = picture[y - half : y + half, x - half : x + half].mean() > 128
+        ink, paper = ("black", "white") if gen.random() < 0.5 else ("white", "black")
+        text = str(digit)
+        x0, y0, x1, y1 = draw.textbbox((x, y), text, font=font, anchor="mm")
+        if gen.random() < 0.7:
+            draw.rectangle((x0 - 2, y0 - 2, x1 + 1, y1 + 1), fill=paper)
+        else:
+            ink = "black" if dark else "white"
+        draw.text((x - (x0 + x1) / 2 + x, y - (y0 + y1) / 2 + y), text, font=font, fill=ink, anchor="mm")
+        taken.append((x, y, half))
+        found.append((int(digit), x, y))
+    picture[:] = np.asarray(image)
+    return found
+
+
+def digit_rounds(gen: np.random.Generator, digits: list[tuple[int, int, int]]) -> list[tuple[str, str]]:
+    """Read the numbers left to right, say where one stands, or which stands somewhere."""
+    ordered = sorted(digits, key=lambda d: d[1:])
+    made = [("Which numbers are in the picture?", join([str(d) for d, _, _ in ordered]))]
+    digit, x, y = ordered[int(gen.integers(len(ordered)))]
+    spot = Thing(SHAPES[0], "red", "small", x, y, 2)
+    made.append((f"Where is number {digit}?", place_name(region_of(spot, ""))))
+    present = {d for d, _, _ in digits}
+    asked = int(gen.integers(1, MAX_DIGIT + 1))
+    made.append((f"Is there a number {asked}?", "yes" if asked in present else "no"))
+    gen.shuffle(made)
+    return made
+
+
+def patch_labels(things: list[Thing], digits: list[tuple[int, int, int]], patch: int = 16) -> np.ndarray:
+    """What each patch mostly shows, int64 (patches, 4): 1 + index of shape, colour, size, digit; 0 = none."""
+    n = SIDE // patch
+    labels = np.zeros((n, n, 4), np.int64)
+    middles = (np.arange(n) + 0.5) * patch
+    shapes, colours, sizes = list(SHAPES), list(COLOURS), list(SIZES)
+    for t in things:
+        reach = t.diameter / 2 + patch * 0.15
+        rows, columns = np.abs(middles - t.y) < reach, np.abs(middles - t.x) < reach
+        rows[min(n - 1, t.y // patch)] = columns[min(n - 1, t.x // patch)] = True
+        labels[np.ix_(rows, columns)] = [
+            1 + shapes.index(t.shape), 1 + colours.index(t.colour), 1 + sizes.index(t.size), 0,
+        ]  # fmt: skip
+    for digit, x, y in digits:
+        labels[min(n - 1, y // patch), min(n - 1, x // patch), 3] = digit
+    return labels.reshape(-1, 4)
+
+
+def vocabulary() -> list[str]:
+    """Words of the templates of the other rooms and of COCO, so that the tokenizer knows them whole."""
+    return [
+        "number numbers numbered mark marks marked tag tags tagged label labels item items object objects thing things",
+        "list name names each every one by order in of the what is are which how many there and or not with under at on",
+        "left right above below nearest closest larger smaller bigger than between it left of right of to as a an for",
+        "picture pictures image photo first second third fourth difference differences changed added removed replaced gone",
+        "answer yes no word phrase sentence paragraph letter reason because reply say tell give describe show point read go",
+        "through please short single count colour color size shape place where who when why this that these those you see",
+        "seen from all its own here their them they has have had was were be been being do does did can could will would",
+        "into out up down over again only same other another some any more most less few two three four five six seven",
+        "eight nine ten man woman child people boy girl hand head face hair wall floor table door window street road grass",
+        "tree sky water building sign light black white brown grey gray dark bright wearing holding standing sitting",
+        "looking playing riding eating walking near next front behind inside around top bottom middle side corner part",
+        "person bicycle car motorcycle airplane bus train truck boat traffic light fire hydrant stop sign parking meter",
+        "bench bird cat dog horse sheep cow elephant bear zebra giraffe backpack umbrella handbag tie suitcase frisbee skis",
+        "snowboard sports ball kite baseball bat glove skateboard surfboard tennis racket bottle wine glass cup fork knife",
+        "spoon bowl banana apple sandwich orange broccoli carrot hot dog pizza donut cake chair couch potted plant bed",
+        "dining table toilet tv laptop mouse remote keyboard cell phone microwave oven toaster sink refrigerator book clock",
+        "vase scissors teddy bear hair drier toothbrush",
+        "Name List Give What Which Where How Is Are There The Each Every Number Describe Write Look Say Tell Answer Read",
+        *(plural(s) for s in SHAPES),
+    ]

@@ -1,0 +1,237 @@
+"""Make the base weights of the built-in model from nothing: lessons without end, text loss plus dense patch labels.
+
+The lessons are drawn as training goes (no picture is seen twice), so this is a loop of its own and not the Trainer's.
+Runs on one CPU thread in about an hour, or on a GPU in minutes; `visift run recipes/builtin_base.yaml` calls it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
+
+from visift.core.errors import VisiftError
+from visift.core.files import write_json
+from visift.core.progress import progress
+from visift.core.seeds import rng, seed_of
+from visift.models.builtin import lessons
+from visift.models.builtin.architecture import fresh_model, save
+from visift.models.builtin.lessons import Row
+from visift.models.builtin.tokenizer import ASSISTANT, BOS, END, IMAGE, USER, train_tokenizer
+from visift.sources.tabletop import COLOURS, SHAPES, SIZES, caption, draw_things, ground, place_things
+
+PATCHES = 49
+CLASSES = (1 + len(SHAPES), 1 + len(COLOURS), 1 + len(SIZES), 1 + lessons.MAX_DIGIT)
+SORT_OVER = 8  # batches whose rows are sorted by length together: little padding
+
+
+class PretrainSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    steps: int = 6000
+    batch_size: int = 32
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    warmup: int = 200
+    decay: float = 0.3  # share of the steps at the end over which the rate falls to zero
+    simple: float = 0.12  # share of the steps at the start with captions and digits only
+    dense_weight: float = 0.5
+    hard: float = 0.1  # share of scenes from levels 1 and 2
+    vocab_size: int = 2048
+    seed: int = 0
+    threads: int = 1
+    device: str = "cpu"
+    save_every: int = 250
+
+
+def corpus(seed: int = 0, rows: int = 6000) -> Iterator[str]:
+    """Text for the tokenizer: lessons, and the words that the other rooms' templates use."""
+    for index in range(rows):
+        for question, answer in make_row(rng("corpus", seed, index), simple=False, hard=0.0).rounds:
+            yield question
+            yield answer
+    for _ in range(20):
+        yield from lessons.vocabulary()
+
+
+def make_row(gen: np.random.Generator, simple: bool, hard: float) -> Row:
+    """One lesson. `simple` leaves only captions and digits; `hard` is the share of scenes of levels 1 and 2."""
+    row, kind = Row(), gen.random()
+
+    def scene() -> lessons.Scene:
+        level = int(gen.integers(1, 3)) if gen.random() < hard else 0
+        things = place_things(gen, level)
+        row.pictures.append(draw_things(gen, things, level)[0])
+        row.labels.append(lessons.patch_labels(things, []))
+        return lessons.scene_of(things)
+
+    if kind < (0.35 if simple else 0.2):
+        things = place_things(gen, 0)[: int(gen.integers(0, 4))]
+        picture = draw_things(gen, things, 0)[0] if things else np.clip(ground(gen), 0, 255).astype(np.uint8)
+        digits = lessons.paste_digits(gen, picture, [(t.x, t.y, t.diameter // 2 + 1) for t in things])
+        row.pictures.append(picture)
+        row.labels.append(lessons.patch_labels(things, digits))
+        row.rounds = lessons.digit_rounds(gen, digits)
+        if things:
+            row.rounds.append(("Describe the picture.", f"{caption(things)}."))
+    elif simple:
+        found = lessons.caption(gen, scene())
+        row.rounds = [(found.question, found.answer)]
+    elif kind < 0.3:
+        row.rounds = lessons.several_pictures(gen, [scene() for _ in range(int(gen.integers(2, 5)))])
+    elif kind < 0.33:
+        row.rounds = [lessons.difference_sentences(gen)]
+    else:
+        row.rounds = lessons.one_picture(gen, scene(), int(gen.integers(1, 6)))
+    return row
+
+
+class Encoder:
+    """Rows to ids and labels, spelled as the chat template spells them (a test holds the two together)."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.tokenizer = tokenizer
+        self.pad = tokenizer.pad_token_id
+        self.text = lru_cache(maxsize=200_000)(lambda text: tuple(tokenizer(text, add_special_tokens=False).input_ids))
+        self.one = {t: tokenizer.convert_tokens_to_ids(t) for t in (BOS, END, IMAGE, USER, ASSISTANT)}
+
+    def __call__(self, row: Row) -> tuple[list[int], list[int]]:
+        """ids and labels (-100 where nothing is learnt), both (T,)."""
+        ids, labels = [self.one[BOS]], [-100]
+        for k, (question, answer) in enumerate(row.rounds):
+            pictures = [self.one[IMAGE]] * PATCHES * len(row.pictures) if k == 0 else []
+            prompt = [self.one[USER], *pictures, *self.text(question), self.one[ASSISTANT]]
+            reply = [*self.text(answer), self.one[END]]
+            ids += prompt + reply
+            labels += [-100] * len(prompt) + reply
+        return ids, labels
+
+
+def batches(settings: PretrainSettings, encode: Encoder, start: int) -> Iterator[dict[str, torch.Tensor]]:
+    """Endless batches from step `start` on; the same step has the same batch in every run."""
+    size = settings.batch_size
+    for group in range(start // SORT_OVER, 1 << 40):
+        first = group * SORT_OVER
+        rows = []
+        for index in range(SORT_OVER * size):
+            simple = first + index // size < settings.simple * settings.steps
+            row = make_row(rng("pretrain", settings.seed, group, index), simple, settings.hard)
+            rows.append((*encode(row), row))
+        rows.sort(key=lambda r: len(r[0]))
+        for k in rng("order", settings.seed, group).permutation(SORT_OVER)[max(0, start - first) :]:
+            yield collate(rows[k * size : (k + 1) * size], encode.pad)
+
+
+def collate(rows: list[tuple[list[int], list[int], Row]], pad: int) -> dict[str, torch.Tensor]:
+    width = max(len(ids) for ids, _, _ in rows)
+    return {
+        "input_ids": torch.tensor([ids + [pad] * (width - len(ids)) for ids, _, _ in rows]),  # (B, T)
+        "attention_mask": torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids, _, _ in rows]),
+        "labels": torch.tensor([labels + [-100] * (width - len(labels)) for _, labels, _ in rows]),
+        "pixels": torch.from_numpy(np.stack([p for *_, row in rows for p in row.pictures])),  # uint8 (P, S, S, 3)
+        "dense": torch.from_numpy(np.stack([x for *_, row in rows for x in row.labels])),  # (P, patches, 4)
+    }
+
+
+def losses(
+    model: LlavaForConditionalGeneration, heads: nn.ModuleList, batch: dict[str, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean text loss per labelled token, and mean dense loss per patch. Logits only where there is a label."""
+    pixels = batch["pixels"].permute(0, 3, 1, 2).float() / 127.5 - 1  # (P, 3, S, S) in -1..1
+    features = model.model.vision_tower(pixels.contiguous()).last_hidden_state  # (P, patches, D)
+    embeds = model.get_input_embeddings()(batch["input_ids"])  # (B, T, D)
+    at = (batch["input_ids"] == model.config.image_token_id).unsqueeze(-1).expand_as(embeds)
+    projected = model.model.multi_modal_projector(features).to(embeds.dtype)
+    embeds = embeds.masked_scatter(at, projected)
+    hidden = model.model.language_model(inputs_embeds=embeds, attention_mask=batch["attention_mask"], use_cache=False)
+    target = batch["labels"][:, 1:]  # (B, T-1)
+    keep = target != -100
+    logits = model.lm_head(hidden.last_hidden_state[:, :-1][keep])  # (labelled, V)
+    text = nn.functional.cross_entropy(logits.float(), target[keep])
+    dense = sum(
+        nn.functional.cross_entropy(head(features).flatten(0, 1).float(), batch["dense"][..., k].flatten())
+        for k, head in enumerate(heads)
+    )
+    return text, dense
+
+
+def rate(step: int, s: PretrainSettings) -> float:
+    """Warm-up, constant, then linear decay."""
+    tail = s.steps * s.decay
+    return s.lr * min(1.0, (step + 1) / s.warmup, max(0.0, (s.steps - step) / tail))
+
+
+def pretrain(out: Path, settings: PretrainSettings) -> dict[str, float]:
+    """Train from nothing into `out` (a Hugging Face folder, fp16) and return the last losses. Resumes from out/state.pt."""
+    torch.set_num_threads(settings.threads)
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer = train_tokenizer(corpus(settings.seed), settings.vocab_size)
+    model = fresh_model(tokenizer, seed_of("model", settings.seed) % 2**31).to(settings.device)
+    heads = nn.ModuleList(nn.Linear(model.config.vision_config.hidden_size, n) for n in CLASSES).to(settings.device)
+    named = [*model.named_parameters(), *heads.named_parameters()]
+    decayed = [p for _, p in named if p.ndim > 1]
+    plain = [p for _, p in named if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.98))
+    state, start = out / "state.pt", 0
+    if state.exists():
+        kept = torch.load(state, map_location=settings.device, weights_only=True)
+        model.load_state_dict(kept["model"])
+        heads.load_state_dict(kept["heads"])
+        optimiser.load_state_dict(kept["optimiser"])
+        start = kept["step"]
+    model.train()
+    sums = {"text": 0.0, "dense": 0.0, "rows": 0}
+    begun = time.monotonic()
+    log = (out / "pretrain_log.jsonl").open("a")
+    with progress("pretrain", settings.steps, "steps", done=start) as tick, log:
+        for step, batch in zip(
+            range(start, settings.steps), batches(settings, Encoder(tokenizer), start), strict=False
+        ):
+            batch = {k: v.to(settings.device) for k, v in batch.items()}
+            for group in optimiser.param_groups:
+                group["lr"] = rate(step, settings)
+            with torch.autocast(settings.device.partition(":")[0], torch.bfloat16):
+                text, dense = losses(model, heads, batch)
+            (text + settings.dense_weight * dense).backward()
+            nn.utils.clip_grad_norm_([p for _, p in named], 1.0)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            if not torch.isfinite(text):
+                raise VisiftError(
+                    f"the loss is {text.item()} at step {step}", where=out, remedy="lower the learning rate"
+                )
+            sums["text"] += text.item()
+            sums["dense"] += dense.item()
+            sums["rows"] += len(batch["input_ids"])
+            if (step + 1) % 50 == 0:
+                row = {
+                    "step": step + 1, "text": round(sums["text"] / 50, 4), "dense": round(sums["dense"] / 50, 4),
+                    "rows_per_s": round(sums["rows"] / (time.monotonic() - begun), 1),
+                }  # fmt: skip
+                log.write(json.dumps(row) + "\n")
+                log.flush()
+                sums, begun = {"text": 0.0, "dense": 0.0, "rows": 0}, time.monotonic()
+            tick(1, f"text {text.item():.3f} dense {dense.item():.3f}")
+            if (step + 1) % settings.save_every == 0:
+                part = state.with_suffix(".part")
+                kept = {
+                    "model": model.state_dict(),
+                    "heads": heads.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "step": step + 1,
+                }
+                torch.save(kept, part)
+                part.replace(state)
+    result = {"text_loss": text.item(), "dense_loss": dense.item()}
+    write_json(out / "pretrain.json", {"settings": settings.model_dump(), **result})
+    save(model, tokenizer, out)
+    return result
