@@ -133,7 +133,7 @@ def under(root: Path, relative: str) -> Path:
         raise DataError(f"is no usable path ({e})", where=repr(relative)) from e
     if not path.is_relative_to(base):
         raise DataError(
-            f"leads outside its root {root}", where=repr(relative), remedy="paths must stay under the image root"
+            "leads outside its root", where=repr(relative), remedy=f"paths must stay under {root}"
         )
     return path
 

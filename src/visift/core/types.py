@@ -57,6 +57,8 @@ class Region:
             else:
                 if not seg or any(len(p) < 6 or len(p) % 2 or not np.isfinite(p).all() for p in seg):
                     raise DataError("polygon needs at least three finite x, y pairs", where=f"region {self.id}")
+                if max(abs(v) for p in seg for v in p) > 4 * max(height, width):  # pycocotools would walk there in pixels
+                    raise DataError("polygon lies far outside the picture", where=f"region {self.id}")
                 raw = coco_mask.merge(coco_mask.frPyObjects(seg, height, width))
             counts = raw["counts"]
             text = counts.decode() if isinstance(counts, bytes) else str(counts)
@@ -90,7 +92,8 @@ def encode_rle(mask: np.ndarray) -> RLE:
 class Scene:
     """A picture and what is known of it; nothing drawn, nothing asked.
 
-    `root` names an image root of the source and `path` lies under it.
+    `root` names an image root of the source and `path` lies under it. `faults` are annotations that the source left out:
+    id and reason each; whoever makes something of the scene counts them as rejected.
     """
 
     id: str
@@ -101,6 +104,7 @@ class Scene:
     licence: str = ""
     regions: tuple[Region, ...] = ()
     captions: tuple[str, ...] = ()
+    faults: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +185,13 @@ class Picture:
         known = {"sha256": self.sha256, "width": self.width, "height": self.height}
         return {"path": self.path} | {k: v for k, v in known.items() if v}
 
+    @staticmethod
+    def from_json(row: Any, where: str = "picture") -> Picture:
+        return Picture(
+            get(row, "path", str, where), get(row, "sha256", str, where, ""), get(row, "width", int, where, 0),
+            get(row, "height", int, where, 0),
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -251,6 +262,15 @@ class Provenance:
         known = {"template": self.template, "teacher": self.teacher, "request_sha256": self.request_sha256}
         return row | {k: v for k, v in known.items() if v}
 
+    @staticmethod
+    def from_json(row: Any, where: str = "provenance") -> Provenance:
+        return Provenance(
+            kind=get(row, "kind", str, where, ""), scenes=tuple(get(row, "scenes", list, where, [])),
+            licences=tuple(get(row, "licences", list, where, [])), seed=get(row, "seed", int, where, 0),
+            template=get(row, "template", str, where, ""), teacher=get(row, "teacher", str, where, ""),
+            request_sha256=get(row, "request_sha256", str, where, ""),
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
@@ -298,23 +318,13 @@ class Conversation:
         """Raises DataError that names the conversation and the field."""
         name = get(row, "id", str, "conversation")
         where = f"conversation {name}"
-        prov = get(row, "provenance", dict, where, {})
         return Conversation(
             id=name,
-            images=tuple(
-                Picture(get(p, "path", str, where), get(p, "sha256", str, where, ""), get(p, "width", int, where, 0),
-                        get(p, "height", int, where, 0))
-                for p in get(row, "images", list, where, [])
-            ),
+            images=tuple(Picture.from_json(p, where) for p in get(row, "images", list, where, [])),
             turns=tuple(_turn(t, where) for t in get(row, "turns", list, where)),
-            provenance=Provenance(
-                kind=get(prov, "kind", str, where, ""), scenes=tuple(get(prov, "scenes", list, where, [])),
-                licences=tuple(get(prov, "licences", list, where, [])), seed=get(prov, "seed", int, where, 0),
-                template=get(prov, "template", str, where, ""), teacher=get(prov, "teacher", str, where, ""),
-                request_sha256=get(prov, "request_sha256", str, where, ""),
-            ),
+            provenance=Provenance.from_json(get(row, "provenance", dict, where, {}), where),
             meta=get(row, "meta", dict, where, {}),
-        )  # fmt: skip
+        )
 
 
 def _turn(row: Any, where: str) -> Turn:

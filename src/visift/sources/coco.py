@@ -1,0 +1,322 @@
+"""COCO files -> scenes: instances, captions, panoptic (JSON and PNG), LVIS.
+
+The files are indexed in one streaming pass (byte offsets only) and read again picture by picture, so a training set of
+118k pictures needs little more memory than its index. What is wrong with the file as a whole is a DataError; a single
+annotation that is wrong becomes a fault of its scene, with id and reason.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from visift.core.errors import DataError, UsageError
+from visift.core.files import sha256_file, under
+from visift.core.types import Region, Scene
+from visift.sources.json_stream import elements
+from visift.sources.panoptic import panoptic_regions
+from visift.sources.pictures import open_rgb
+
+LICENCE = re.compile(r"creativecommons\.org/licenses/([a-z-]+)/([0-9.]+)")
+Id = int | str
+
+
+@dataclass(slots=True)
+class Rows:
+    """Where the annotations of each picture lie in one file. Filled in file order, then sealed."""
+
+    path: Path
+    owner: array[int] = field(default_factory=lambda: array("q"))  # index of the picture, per annotation
+    offset: array[int] = field(default_factory=lambda: array("q"))  # bytes
+    length: array[int] = field(default_factory=lambda: array("q"))  # bytes
+    order: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    start: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def seal(self, pictures: int) -> None:
+        owner = np.asarray(self.owner)
+        self.order = np.argsort(owner, kind="stable")
+        self.start = np.searchsorted(owner[self.order], np.arange(pictures + 1))
+
+    def of(self, file: BinaryIO, picture: int) -> Iterator[dict[str, Any]]:
+        """The annotations of one picture, parsed, in file order."""
+        for row in self.order[self.start[picture] : self.start[picture + 1]]:
+            file.seek(self.offset[row])
+            yield json.loads(file.read(self.length[row]))
+
+
+@dataclass(slots=True)
+class Index:
+    """What one pass over the files yields."""
+
+    pictures: list[tuple[Id, str, int, int, str]]  # id, path under the image root, width, height, licence
+    categories: dict[int, tuple[str, bool]]  # id -> name, is a thing (not stuff)
+    instances: Rows | None
+    captions: Rows | None
+    panoptic: Rows | None
+    closed: bool  # every category was looked for in every picture, so an absent one is absent
+
+
+class CocoSource:
+    """Scenes of a COCO-format folder. Needs `images` and at least one of the three files.
+
+    With instances and panoptic both given, panoptic adds only its stuff. Masks of panoptic lie in a folder of PNGs beside
+    the JSON, named as it is. Raises UsageError for no file, DataError for a missing folder; file contents are checked when
+    scenes are first asked for.
+    """
+
+    def __init__(
+        self,
+        images: Path,
+        annotations: Path | None = None,
+        captions: Path | None = None,
+        panoptic: Path | None = None,
+        root: str = "images",
+    ) -> None:
+        self.images, self.root = Path(images), root
+        self.files: dict[str, Path] = {
+            kind: Path(path)
+            for kind, path in (("instances", annotations), ("captions", captions), ("panoptic", panoptic))
+            if path is not None
+        }
+        if not self.files:
+            raise UsageError("COCO needs an annotation file", remedy="pass --annotations, --captions or --panoptic")
+        if not self.images.is_dir():
+            raise DataError("is no folder of pictures", where=self.images, remedy="check --images")
+        self._index: Index | None = None
+
+    def __getstate__(self) -> dict[str, Any]:  # workers only open pictures: the index stays here
+        return {**self.__dict__, "_index": None}
+
+    @property
+    def index(self) -> Index:
+        if self._index is None:
+            self._index = read_index(self.images, self.files)
+        return self._index
+
+    @property
+    def roots(self) -> dict[str, str]:
+        return {self.root: str(self.images.resolve())}
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Names that are surely absent where no annotation has them; empty for LVIS, which does not look everywhere."""
+        return tuple(sorted({name for name, _ in self.index.categories.values()})) if self.index.closed else ()
+
+    def describe(self) -> dict[str, Any]:
+        hashes = {f"{kind}_sha256": sha256_file(path) for kind, path in self.files.items() if path.is_file()}
+        return {"source": "coco", **hashes}
+
+    def __len__(self) -> int:
+        return len(self.index.pictures)
+
+    def __iter__(self) -> Iterator[Scene]:
+        index = self.index
+        handles = {kind: path.open("rb") for kind, path in self.files.items()}
+        try:
+            for number in range(len(index.pictures)):
+                yield self._scene(number, handles)
+        finally:
+            for handle in handles.values():
+                handle.close()
+
+    def _scene(self, number: int, handles: dict[str, BinaryIO]) -> Scene:
+        index = self.index
+        identity, path, width, height, licence = index.pictures[number]
+        regions: list[Region] = []
+        faults: list[tuple[str, str]] = []
+        if index.instances:
+            for row in index.instances.of(handles["instances"], number):
+                try:
+                    regions.append(region_from(row, index.categories))
+                except DataError as e:
+                    faults.append((e.where, e.what))
+        if index.panoptic:
+            for row in index.panoptic.of(handles["panoptic"], number):
+                try:
+                    folder = index.panoptic.path.with_suffix("")
+                    only_stuff = index.instances is not None
+                    regions += panoptic_regions(row, folder, (width, height), index.categories, only_stuff)
+                except DataError as e:
+                    faults.append((f"coco-panoptic:{identity}", e.what))
+        captions: list[str] = []
+        for row in index.captions.of(handles["captions"], number) if index.captions else ():
+            text = row.get("caption")
+            if isinstance(text, str) and text.strip():
+                captions.append(" ".join(text.split()))
+            else:
+                faults.append((f"coco-caption:{row.get('id', '?')}", "field 'caption' is no text"))
+        return Scene(
+            f"coco:{identity}", self.root, path, width, height, licence, tuple(regions), tuple(captions), tuple(faults)
+        )
+
+    def open(self, scene: Scene) -> Image.Image:
+        return open_rgb(under(self.images, scene.path), (scene.width, scene.height))
+
+
+def region_from(row: dict[str, Any], categories: dict[int, tuple[str, bool]]) -> Region:
+    """One instance annotation. Raises DataError whose `where` is the annotation's id."""
+    name = f"coco-ann:{row.get('id', '?')}"
+    category = row.get("category_id")
+    if not isinstance(category, int) or category not in categories:
+        raise DataError(f"category {category!r} is not among the categories", where=name)
+    box = row.get("bbox")
+    if not isinstance(box, list) or len(box) != 4 or not all(_finite(v) for v in box):
+        raise DataError("field 'bbox' is not four finite numbers", where=name)
+    if box[2] < 0 or box[3] < 0:
+        raise DataError("field 'bbox' has a negative width or height", where=name)
+    segmentation = row.get("segmentation")
+    if segmentation is not None and not isinstance(segmentation, list | dict):
+        raise DataError("field 'segmentation' is neither polygons nor RLE", where=name)
+    if isinstance(segmentation, list) and not segmentation:
+        raise DataError("field 'segmentation' is empty", where=name)
+    x, y, w, h = (float(v) for v in box)
+    return Region(name, categories[category][0], (x, y, w, h), segmentation, {}, bool(row.get("iscrowd", 0)))
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e7 and math.isfinite(value)
+
+
+def read_index(images: Path, files: dict[str, Path]) -> Index:
+    """One pass over each file. Raises DataError naming file and entry for what cannot be attached to a picture."""
+    pictures: dict[Id, int] = {}
+    listed: list[tuple[Id, str, int, int, str]] = []
+    categories: dict[int, tuple[str, bool]] = {}
+    rows: dict[str, Rows] = {}
+    closed = True
+    for kind, path in files.items():
+        found = _read_file(path)
+        closed = closed and not found.lvis
+        for identity, name, width, height, licence in found.pictures:
+            if identity not in pictures:
+                pictures[identity] = len(listed)
+                listed.append((identity, name, width, height, found.licences.get(licence, "")))
+        categories.update(found.categories)
+        if kind != "captions" and not found.categories:
+            raise DataError(
+                f"has no categories, so it is no COCO {kind} file", where=path, remedy="check which file is which"
+            )
+        owner = array("q")
+        for number, identity in enumerate(found.owners):
+            if identity not in pictures:
+                where = f"{path}: annotation number {number + 1}"
+                raise DataError(f"belongs to picture {identity!r}, which is not listed", where=where)
+            owner.append(pictures[identity])
+        rows[kind] = Rows(path, owner, found.offset, found.length)
+    for row in rows.values():
+        row.seal(len(listed))
+    _unique_paths(listed, next(iter(files.values())))
+    if any("/" in picture[1] for picture in listed[:1]) and not (images / listed[0][1]).is_file():
+        listed = [(i, p.rpartition("/")[2], w, h, lic) for i, p, w, h, lic in listed]  # LVIS names the split's folder
+    return Index(listed, categories, rows.get("instances"), rows.get("captions"), rows.get("panoptic"), closed)
+
+
+def _unique_paths(listed: list[tuple[Id, str, int, int, str]], path: Path) -> None:
+    seen: dict[str, Id] = {}
+    for identity, name, *_ in listed:
+        if seen.setdefault(name, identity) != identity:
+            raise DataError(f"pictures {seen[name]} and {identity} are the same file {name!r}", where=path)
+
+
+@dataclass(slots=True)
+class _File:
+    """One file's pass: what is in it, before pictures are known."""
+
+    pictures: list[tuple[Id, str, int, int, Any]] = field(default_factory=list)
+    categories: dict[int, tuple[str, bool]] = field(default_factory=dict)
+    licences: dict[Any, str] = field(default_factory=dict)
+    owners: list[Id] = field(default_factory=list)
+    offset: array[int] = field(default_factory=lambda: array("q"))
+    length: array[int] = field(default_factory=lambda: array("q"))
+    lvis: bool = False
+
+
+def _read_file(path: Path) -> _File:
+    found = _File()
+    seen: set[str] = set()
+    for key, value, offset, length in elements(path):
+        seen.add(key)
+        if key not in ("images", "annotations", "categories", "licenses"):
+            continue
+        if not isinstance(value, dict):
+            raise DataError(f"an entry of {key!r} is no object", where=f"{path}: byte {offset}")
+        if key == "annotations":
+            identity = value.get("image_id")
+            if not _is_id(identity):
+                raise DataError(
+                    "field 'image_id' is missing or no id", where=f"{path}: annotation {value.get('id', '?')}"
+                )
+            found.owners.append(identity)
+            found.offset.append(offset)
+            found.length.append(length)
+        elif key == "images":
+            found.pictures.append(_picture(_utf8(value), path))
+        elif key == "categories":
+            identity, entry, lvis = _category(_utf8(value), path)
+            found.categories[identity] = entry
+            found.lvis |= lvis
+        elif isinstance(value.get("id"), int | str):
+            found.licences[value["id"]] = licence_name(_utf8(value))
+    if not found.pictures:
+        missing = "has no 'images'" if "images" not in seen else "lists no pictures"
+        raise DataError(f"{missing}, so it is no COCO file", where=path, remedy="is it the right JSON?")
+    ids = [picture[0] for picture in found.pictures]
+    if len(set(ids)) != len(ids):
+        twice = next(i for i in ids if ids.count(i) > 1)
+        raise DataError(f"picture {twice!r} is listed twice", where=path)
+    return found
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int | str) and not isinstance(value, bool)
+
+
+def _utf8(value: Any) -> Any:
+    """Text that was read as Latin-1, read again as the UTF-8 it is; what is no UTF-8 stays."""
+    if isinstance(value, str):
+        try:
+            return value.encode("latin-1").decode("utf-8")
+        except UnicodeError:
+            return value
+    return {k: _utf8(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _picture(row: dict[str, Any], path: Path) -> tuple[Id, str, int, int, Any]:
+    identity = row.get("id")
+    where = f"{path}: picture {identity!r}"
+    if not _is_id(identity) or identity is None:
+        raise DataError("field 'id' is missing or no id", where=where)
+    name = row.get("file_name")
+    if name is None and isinstance(row.get("coco_url"), str):
+        name = "/".join(row["coco_url"].split("/")[-2:])
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise DataError("field 'file_name' is missing or no text", where=where)
+    size = row.get("width"), row.get("height")
+    if not all(isinstance(v, int) and not isinstance(v, bool) and 0 < v < 1 << 17 for v in size):
+        raise DataError("fields 'width' and 'height' are not two sizes in pixels", where=where)
+    licence = row.get("license")
+    return identity, name, size[0], size[1], licence if isinstance(licence, int | str) else None  # type: ignore[return-value]
+
+
+def _category(row: dict[str, Any], path: Path) -> tuple[int, tuple[str, bool], bool]:
+    identity, name = row.get("id"), row.get("name")
+    if not isinstance(identity, int) or isinstance(identity, bool) or not isinstance(name, str) or not name.strip():
+        raise DataError("a category has no id or no name", where=f"{path}: category {identity!r}")
+    lvis = "synset" in row
+    plain = " ".join(name.replace("_", " ").split()) if lvis else " ".join(name.split())
+    return identity, (plain, bool(row.get("isthing", 1))), lvis
+
+
+def licence_name(row: dict[str, Any]) -> str:
+    """`CC BY-NC 2.0` from the licence's URL where it is a Creative Commons one, else its name."""
+    found = LICENCE.search(str(row.get("url", "")))
+    return f"CC {found[1].upper()} {found[2]}" if found else str(row.get("name", ""))

@@ -1,0 +1,118 @@
+"""Large JSON files read element by element: the arrays inside the top-level object, never the whole tree."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from visift.core.errors import DataError
+
+CHUNK = 1 << 20  # bytes read at a time; doubled while one element does not fit
+SPACE = re.compile(r"[ \t\r\n]*")
+
+
+def elements(path: Path) -> Iterator[tuple[str, Any, int, int]]:
+    """(key, element, byte offset, byte length) for every element of every array in the top-level object.
+
+    Bytes are decoded as Latin-1, so offsets are bytes and numbers are right, but non-ASCII text is not: decode
+    `file[offset : offset + length]` again where text matters. Values that are no arrays are skipped.
+    Raises DataError naming the byte: not an object, malformed, cut short.
+    """
+    try:
+        with path.open("rb") as file:
+            yield from _Parser(path, file).run()
+    except FileNotFoundError as e:
+        raise DataError("no such file", where=path, remedy="check the path") from e
+    except IsADirectoryError as e:
+        raise DataError("is a folder, not a JSON file", where=path, remedy="name the file inside it") from e
+
+
+class _Parser:
+    def __init__(self, path: Path, file: Any) -> None:
+        self.path, self.file = path, file
+        self.text, self.base, self.pos, self.ended = "", 0, 0, False
+        self.decode = json.JSONDecoder().raw_decode
+
+    def run(self) -> Iterator[tuple[str, Any, int, int]]:
+        if self.peek() != "{":
+            raise self.error("a JSON object is expected here")
+        self.pos += 1
+        while self.peek() != "}":
+            key = self.value()[0]
+            if not isinstance(key, str) or self.peek() != ":":
+                raise self.error('"key": is expected here')
+            self.pos += 1
+            if self.peek() == "[":
+                yield from self.array(key)
+            else:
+                self.value()
+            self.comma("}")
+        self.pos += 1
+        if self.peek():
+            raise self.error("more text follows the object")
+
+    def array(self, key: str) -> Iterator[tuple[str, Any, int, int]]:
+        self.pos += 1
+        while self.peek() != "]":
+            value, start = self.value()
+            yield key, value, start, self.base + self.pos - start
+            self.comma("]")
+        self.pos += 1
+
+    def comma(self, closing: str) -> None:
+        found = self.peek()
+        if found == ",":
+            self.pos += 1
+            if self.peek() != closing:
+                return
+        elif found == closing:
+            return
+        raise self.error(f"',' or '{closing}' is expected here")
+
+    def peek(self) -> str:
+        """The next character that is no space; empty at the end of the file."""
+        while True:
+            self.pos = SPACE.match(self.text, self.pos).end()  # type: ignore[union-attr]  # matches the empty string
+            if self.pos < len(self.text):
+                return self.text[self.pos]
+            if self.ended:
+                return ""
+            self.more(CHUNK)
+
+    def more(self, size: int) -> None:
+        chunk = self.file.read(size)
+        self.ended = not chunk
+        self.base += self.pos
+        self.text, self.pos = self.text[self.pos :] + chunk.decode("latin-1"), 0
+        if self.base == 0:
+            self.text = (
+                self.text.replace("\xef\xbb\xbf", "   ", 1) if self.text.startswith("\xef\xbb\xbf") else self.text
+            )
+
+    def value(self) -> tuple[Any, int]:
+        """The next value and its byte offset; reads on while it is cut off by the end of the buffer."""
+        self.peek()
+        size = CHUNK
+        while True:
+            try:
+                value, end = self.decode(self.text, self.pos)
+                if end < len(self.text) or self.ended:
+                    start, self.pos = self.base + self.pos, end
+                    return value, start
+            except json.JSONDecodeError as e:
+                cut = e.msg.startswith("Unterminated") or e.pos > len(self.text) - 16
+                if self.ended or not cut:
+                    raise self.error(e.msg, e.pos - self.pos) from e
+            except (ValueError, RecursionError) as e:  # absurdly long numbers, absurdly deep nesting
+                raise self.error("unreadable value") from e
+            self.more(size)
+            size *= 2
+
+    def error(self, what: str, further: int = 0) -> DataError:
+        return DataError(
+            f"is not the JSON expected ({what})", where=f"{self.path}: byte {self.base + self.pos + further}",
+            remedy="a COCO file is one JSON object with arrays; fix or re-download it",
+        )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Conversations made of scenes: one file per kind of data, all built by `frame.synthesise`."""

@@ -1,0 +1,156 @@
+"""The frame of every synthesiser: scenes in, a dataset out. A kind of data adds one `Kind` and one line in `KINDS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib import import_module
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from visift.core.dataset import Made, Rejection, build
+from visift.core.errors import DataError, UsageError
+from visift.core.executor import Executor
+from visift.core.files import under
+from visift.core.types import Picture, Provenance, Scene, TaggedPicture
+from visift.marks.layout import MAX_TAGS, Layout, lay_out
+from visift.marks.tag import draw_layout
+from visift.sources.pictures import write_jpeg
+from visift.sources.source import Source
+
+KINDS = {  # kind -> the module that holds its `KIND`
+    "mark": "visift.synth.mark",
+    "listing": "visift.synth.listing",
+    "tag-qa": "visift.synth.tag_qa",
+    "dialog": "visift.synth.dialog",
+    "difference": "visift.synth.difference",
+    "demonstration": "visift.synth.demonstration",
+}
+TAG_OPTIONS = {"numbering": "random", "style": "clear", "model_px": 336, "max_tags": MAX_TAGS}
+Item = Scene | tuple[Scene, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a maker knows besides its item. Picklable: it travels to the workers."""
+
+    kind: str
+    source: Source
+    out: Path
+    seed: int
+    options: Mapping[str, Any]
+    categories: tuple[str, ...] = ()  # names that are surely absent from scenes without them; may be empty
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of data. `make` turns one item into rows and may raise DataError: the item is then rejected.
+
+    `options` are the names it takes and their defaults; `group` makes items of scenes (default: a scene is an item).
+    """
+
+    make: Callable[[Task, Any], Made]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    group: Callable[[Iterable[Scene]], Iterable[Item]] | None = None
+
+
+def synthesise(
+    kind: str,
+    source: Source,
+    out: Path,
+    *,
+    seed: int = 0,
+    limit: int | None = None,
+    workers: int = 1,
+    executor: Executor = "local",
+    **options: Any,
+) -> dict[str, Any]:
+    """Make a dataset of `kind` from a source at `out` and return its card. Resumes when run again.
+
+    `limit` counts source scenes. Options that are None count as not given. Raises UsageError for an unknown kind or
+    option, VisiftError when more than half of a part's items are rejected.
+    """
+    spec = load_kind(kind)
+    given = {name: value for name, value in options.items() if value is not None}
+    if unknown := sorted(given.keys() - spec.options.keys()):
+        known = ", ".join(sorted(spec.options)) or "none"
+        raise UsageError(f"{kind} knows no option {', '.join(unknown)}", remedy=f"it knows {known}")
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit {limit}: at least 1 is needed")
+    chosen = {**spec.options, **given}
+    task = Task(kind, source, out, seed, chosen, tuple(getattr(source, "categories", ())))
+    settings = {"seed": seed, "limit": limit, "options": chosen, "sources": [source.describe()]}
+    scenes = islice(iter(source), limit)
+    total = len(source) if limit is None else min(limit, len(source))
+    return build(
+        out, kind=kind, items=spec.group(scenes) if spec.group else scenes, make=partial(_make, spec.make, task),
+        settings=settings, roots=source.roots, total=None if spec.group else total, workers=workers, executor=executor,
+    )  # fmt: skip
+
+
+def load_kind(name: str) -> Kind:
+    """Raises UsageError for a kind that does not exist."""
+    if name not in KINDS:
+        raise UsageError(f"kind {name!r} is not one of {', '.join(KINDS)}")
+    try:
+        module = import_module(KINDS[name])
+    except ModuleNotFoundError as e:
+        if e.name != KINDS[name]:
+            raise
+        raise UsageError(f"kind {name!r} is not available yet") from e
+    spec: Kind = module.KIND
+    return spec
+
+
+def _make(make: Callable[[Task, Any], Made], task: Task, item: Item) -> Made:
+    scenes = item if isinstance(item, tuple) else (item,)
+    try:
+        made = make(task, item)
+    except DataError as e:
+        made = Made(rejected=[Rejection("+".join(s.id for s in scenes), task.kind, e.what)])
+    faults = [Rejection(identity, "source", reason) for scene in scenes for identity, reason in scene.faults]
+    return replace(made, rejected=[*faults, *made.rejected]) if faults else made
+
+
+def file_stem(scene: Scene) -> str:
+    """The scene's own name in ids and files: its path without `.jpg`, or `.png` where the source draws its pictures."""
+    return scene.path.removesuffix(".jpg" if scene.root else ".png")
+
+
+def row_id(kind: str, *scenes: Scene) -> str:
+    """`listing-coco-000000000872`."""
+    return "-".join([kind, *(f"{scene.id.partition(':')[0]}-{file_stem(scene)}" for scene in scenes)])
+
+
+def provenance(task: Task, *scenes: Scene, template: str = "", teacher: str = "rules") -> Provenance:
+    licences = tuple(dict.fromkeys(scene.licence for scene in scenes if scene.licence))
+    return Provenance(task.kind, tuple(scene.id for scene in scenes), licences, task.seed, template, teacher)
+
+
+def draw_tagged(task: Task, scene: Scene) -> tuple[TaggedPicture, Picture, list[Rejection]]:
+    """Tag the scene's picture, write it under `images/`, and return manifest line, reference and untagged regions.
+
+    Raises DataError: the picture cannot be read, or no region can carry a number.
+    """
+    image = task.source.open(scene)
+    options = {name: task.options[name] for name in TAG_OPTIONS}
+    layout = lay_out(scene, seed=task.seed, **options)
+    if not layout.marks:
+        raise DataError(_why_empty(scene, layout), where=f"scene {scene.id}")
+    relative = f"images/{file_stem(scene)}.jpg"
+    if ".." in PurePosixPath(relative).parts:
+        raise DataError("path leaves its folder", where=f"scene {scene.id}")
+    sha256 = write_jpeg(draw_layout(image, scene, layout), under(task.out, relative))
+    tagged = TaggedPicture(
+        relative, sha256, scene.id, scene.path, scene.width, scene.height, layout.look.style, layout.marks
+    )
+    rejected = [Rejection(left.region, "marks", left.reason) for left in layout.left_out]
+    return tagged, Picture(relative, sha256, scene.width, scene.height), rejected
+
+
+def _why_empty(scene: Scene, layout: Layout) -> str:
+    if not scene.regions:
+        return "the scene has no regions"
+    return f"none of {len(scene.regions)} regions can carry a number; the first: {layout.left_out[0].reason}"
