@@ -6,7 +6,12 @@ from pathlib import Path
 
 import torch
 from transformers import (
-    CLIPImageProcessorPil, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast, Starcoder2Config,
+    CLIPImageProcessorPil,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+    Starcoder2Config,
 )  # fmt: skip
 
 from visift.models.attention import PLAIN

@@ -13,9 +13,20 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from visift.core.types import Scene
-from visift.sources.tabletop import COLOURS, SHAPES, SIDE, SIZES, Thing, ground, region_of
+from visift.sources.tabletop import COLOURS, SHAPES, SIDE, SIZES, Thing, region_of
 from visift.synth.skills import (
-    Round, absent_pair, caption, centre, counting, draw_round, existence, join, left_to_right, place_name, plural, short_name,
+    Round,
+    absent_pair,
+    caption,
+    centre,
+    counting,
+    draw_round,
+    existence,
+    join,
+    left_to_right,
+    place_name,
+    plural,
+    short_name,
 )  # fmt: skip
 
 MAX_DIGIT = 9
