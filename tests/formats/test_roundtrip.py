@@ -1,0 +1,175 @@
+"""Every format gives back what went in: text, order, place of every picture, and what the format has no field for."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conversation_strategies import TEXTS, conversations
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from visift.core.errors import DataError, UsageError
+from visift.core.types import Conversation, Part, Picture, Turn, assistant, user
+from visift.formats import FORMATS, TEXT, read, recognise, write
+from visift.formats.convert import convert
+from visift.formats.normal import FOREIGN, normal
+
+ROLES = {"llava": (True, False), "sharegpt": (True, True), "chat": (False, False), "messages": (False, False)}
+
+
+def png(shade: int) -> bytes:
+    data = io.BytesIO()
+    Image.new("RGB", (4, 3), (shade, 0, 0)).save(data, "PNG")
+    return data.getvalue()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "root"
+    (folder / "a").mkdir(parents=True)
+    for k in range(4):
+        (folder / f"a/{k}.png").write_bytes(png(k))
+    return folder
+
+
+def picture(k: int) -> Picture:
+    return Picture(f"a/{k}.png", hashlib.sha256(png(k)).hexdigest(), 4, 3)
+
+
+def interleaved(name: str = "c1") -> Conversation:
+    return Conversation(
+        name,
+        (picture(2), picture(0), picture(1)),
+        (user("first ", 0, " then\n", 1, "?"), assistant("Both."), user(2, "and this"), assistant("A third.", "sentence")),
+        FOREIGN,
+        {"source": "x"},
+    )
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_a_row_survives(name: str) -> None:
+    decode, encode = TEXT[name]
+    alternating, system = ROLES[name]
+
+    @given(conversations(alternating, system))
+    def check(c: Conversation) -> None:
+        wire = json.loads(json.dumps(encode(c)))
+        assert decode(wire, 1, "row 1") == normal(c)
+
+    check()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@given(st.lists(conversations(), max_size=4))
+@pytest.mark.parametrize("suffix", [".json", ".jsonl"])
+def test_a_file_survives_and_is_recognised(tmp_path: Path, suffix: str, some: list[Conversation]) -> None:
+    for name in TEXT:
+        path = tmp_path / f"f{suffix}"
+        assert write(path, some, name) == len(some)
+        assert list(read(path, name)) == [normal(c) for c in some]
+        if any(c.images for c in some):
+            assert recognise(path) == name or (name == "sharegpt" and recognise(path) == "llava")
+
+
+@pytest.mark.parametrize("name", ["webdataset", "parquet"])
+def test_formats_with_pictures_survive_with_their_bytes(tmp_path: Path, root: Path, name: str) -> None:
+    some = [interleaved("c1"), Conversation("text", (), (user("q"), assistant("a")), FOREIGN), interleaved("c2")]
+    out = tmp_path / ("shards" if name == "webdataset" else "f.parquet")
+    assert write(out, some, name, locate=lambda p: root / p.path) == 3
+    assert recognise(out) == name
+    assert list(read(out, pictures=tmp_path / "back")) == some
+    for k in range(3):
+        assert (tmp_path / f"back/a/{k}.png").read_bytes() == png(k)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_conversion_there_and_back_gives_the_same_file(tmp_path: Path, root: Path, name: str) -> None:
+    rows = [
+        {"id": 7, "image": "a/0.png", "conversations": [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "Red.", "weight": 1}], "model": ""},
+        {"id": "t", "conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}]},
+        {"id": "m", "image": ["a/1.png", "a/2.png"], "conversations": [{"from": "human", "value": "<image>x<image>"}, {"from": "gpt", "value": "y"}]},
+    ]  # fmt: skip
+    start = tmp_path / "start.json"
+    start.write_text(json.dumps(rows))
+    middle = tmp_path / {"webdataset": "w", "parquet": "m.parquet"}.get(name, "m.json")
+    convert(start, name, middle, image_root=root)
+    report = convert(middle, "llava", tmp_path / "end.json")
+    assert json.loads((tmp_path / "end.json").read_text()) == rows
+    if name in ("webdataset", "parquet"):
+        assert (Path(report["image_root"]) / "a/2.png").read_bytes() == png(2)
+
+
+@pytest.mark.parametrize("name", ["webdataset", "parquet"])
+def test_the_same_rows_give_the_same_bytes(tmp_path: Path, root: Path, name: str) -> None:
+    digests = []
+    for k in range(2):
+        out = tmp_path / f"{k}.parquet"
+        write(out, [interleaved(str(n)) for n in range(5)], name, locate=lambda p: root / p.path)
+        files = sorted(out.rglob("*")) if out.is_dir() else [out]
+        digests.append([f.read_bytes() for f in files])
+    assert digests[0] == digests[1]
+
+
+@given(TEXTS, TEXTS)
+def test_a_literal_placeholder_is_refused_where_it_would_be_read_as_a_picture(a: str, b: str) -> None:
+    c = Conversation("c", (), (user(f"{a}<image>{b}"), assistant("x")), FOREIGN)
+    for name in ("llava", "sharegpt", "chat"):
+        with pytest.raises(DataError, match="literal <image>"):
+            TEXT[name][1](c)
+    decode, encode = TEXT["messages"]
+    assert decode(encode(c), 1, "") == c
+
+
+def test_a_placeholder_spread_over_parts_is_seen() -> None:
+    c = Conversation("c", (), (user("<ima", "ge>"), assistant("x")), FOREIGN)
+    with pytest.raises(DataError, match="literal <image>"):
+        TEXT["llava"][1](c)
+
+
+@pytest.mark.parametrize(
+    ("names", "turns", "reason"),
+    [
+        (["llava"], (Turn("system", (Part(text="s"),)), user("q"), assistant("a")), "no place for a system turn"),
+        (["llava", "sharegpt"], (user("q"), user("r"), assistant("a")), "in turn"),
+        (["llava", "sharegpt"], (assistant("a"),), "in turn"),
+        (["llava", "sharegpt"], (user("q"),), "in turn"),
+        (["sharegpt"], (user("q"), assistant("a"), Turn("system", (Part(text="s"),))), "after the first"),
+        (list(TEXT), (user("q"), assistant("a", train=False)), "not to be trained on"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused_with_the_reason(names: list[str], turns: tuple[Turn, ...], reason: str) -> None:
+    for name in names:
+        with pytest.raises(DataError, match=reason) as e:
+            TEXT[name][1](Conversation("the-id", (), turns, FOREIGN))
+        assert "the-id" in str(e.value)
+
+
+def test_a_picture_that_stands_nowhere_is_refused() -> None:
+    with pytest.raises(DataError, match="picture 1 stands nowhere"):
+        normal(Conversation("c", (picture(0), picture(1)), (user(0, "q"),), FOREIGN))
+
+
+def test_refusal_writes_nothing_and_skipping_lists_what_was_left_out(tmp_path: Path) -> None:
+    good = Conversation("good", (), (user("q"), assistant("a")), FOREIGN)
+    bad = replace(good, id="bad", turns=(user("q"),))
+    write(tmp_path / "in.jsonl", [good, bad], "chat")
+    with pytest.raises(DataError, match="bad"):
+        convert(tmp_path / "in.jsonl", "llava", tmp_path / "out.json")
+    assert not (tmp_path / "out.json").exists()
+    report = convert(tmp_path / "in.jsonl", "llava", tmp_path / "out.json", skip=True)
+    assert (report["rows"], report["rejected"]) == (1, 1)
+    rejected = json.loads((tmp_path / "out.json.rejected.jsonl").read_text())
+    assert rejected["id"] == "bad" and "in turn" in rejected["reason"]
+
+
+def test_an_unknown_format_is_bad_usage(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not one of"):
+        write(tmp_path / "x.json", [], "yaml")
+    with pytest.raises(UsageError, match=r"\.json"):
+        write(tmp_path / "x.txt", [], "llava")
