@@ -10,14 +10,17 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
+from transformers.utils import logging as hf_logging
 
 from visift.core.errors import DataError
+from visift.core.files import sha256_file
+from visift.models.attention import PLAIN
 from visift.models.families import Family, family_for
 
 # LLaVA-1.5's conversation, for a checkpoint whose tokenizer brings no template of its own.
 VICUNA = (
     "{% if messages[0]['role'] == 'system' %}{{ messages[0]['content'] + ' ' }}{% set messages = messages[1:] %}"
-    "{% else %}{{ \"A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, "
+    '{% else %}{{ "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, '
     "detailed, and polite answers to the human's questions. \" }}{% endif %}"
     "{% for m in messages %}{% if m['role'] == 'user' %}{{ 'USER: ' + m['content'] + ' ' }}"
     "{% else %}{{ 'ASSISTANT: ' + m['content'] + eos_token }}{% endif %}{% endfor %}"
@@ -59,9 +62,9 @@ class Vlm:
 def load(source: str | Path, *, dtype: torch.dtype = torch.float32, train: bool = False) -> Vlm:
     """Load a VLM strictly: safetensors only, no remote code, every weight accounted for. The model is in eval mode.
 
-    `train` prepares it for training: no cache, and on CPU plain softmax attention (the fused kernel's bf16 backward is
-    slow there). Raises DataError when something is missing in the folder, and when weights are missing or left over.
+    `train` prepares it for training: no cache, and on CPU plain softmax attention (attention.py). Raises DataError when something is missing in the folder, and when weights are missing or left over.
     """
+    hf_logging.disable_progress_bar()
     path = str(source)
     folder = Path(path)
     if folder.is_dir():
@@ -69,9 +72,15 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32, train: bool 
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         adapter = family_for(config.model_type, path)
-        options = {"attn_implementation": "eager"} if train and not torch.cuda.is_available() else {}
+        options = {"attn_implementation": PLAIN} if train and not torch.cuda.is_available() else {}
         model, info = AutoModelForImageTextToText.from_pretrained(
-            path, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
+            path,
+            config=config,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **options,
         )
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         image_processor = AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=False)
@@ -93,7 +102,14 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32, train: bool 
         for part in (model.config, model.config.get_text_config()):
             part.use_cache = False  # both: the language model reads its own
     model.eval()
-    return Vlm(model, tokenizer, image_processor, _template(tokenizer, folder), adapter(model, tokenizer, image_processor), path)
+    return Vlm(
+        model,
+        tokenizer,
+        image_processor,
+        _template(tokenizer, folder),
+        adapter(model, tokenizer, image_processor),
+        path,
+    )
 
 
 def _check_folder(folder: Path) -> None:
@@ -102,7 +118,9 @@ def _check_folder(folder: Path) -> None:
         "configuration (config.json)": "config.json" in names,
         "weights (*.safetensors)": any(n.endswith(".safetensors") for n in names),
         "tokenizer (tokenizer.json)": bool(names & {"tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model"}),
-        "image processor (preprocessor_config.json)": bool(names & {"preprocessor_config.json", "processor_config.json"}),
+        "image processor (preprocessor_config.json)": bool(
+            names & {"preprocessor_config.json", "processor_config.json"}
+        ),
     }
     if missing := [what for what, there in wanted.items() if not there]:
         raise DataError(
@@ -117,3 +135,12 @@ def _template(tokenizer: Any, folder: Path) -> str:
     if (file := folder / "chat_template.json").is_file():
         return str(json.loads(file.read_text(encoding="utf-8"))["chat_template"])
     return VICUNA
+
+
+def fingerprint(model: str) -> dict[str, Any]:
+    """What a model is known by: hashes of a folder's files (sizes only above 1 GB), or the hub id."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return {"hub": model}
+    files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".json", ".jinja"))
+    return {p.name: sha256_file(p) if p.stat().st_size < 1 << 30 else p.stat().st_size for p in files}

@@ -22,6 +22,7 @@ from jinja2.exceptions import TemplateError
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from visift.core.errors import DataError
+from visift.core.files import sha256_json
 from visift.core.types import Conversation, Picture, Turn
 from visift.models.load import Vlm
 
@@ -29,7 +30,9 @@ OPEN, CLOSE = "\ue000", "\ue001"  # private-use characters around a stand-in's n
 STAND_IN = re.compile(f"{OPEN}(\\d+){CLOSE}")
 GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
-Shape = tuple[tuple[str, str], ...]  # for each turn its role and the kinds of its parts, "i" or "t": (("user", "it"), …)
+Shape = tuple[
+    tuple[str, str], ...
+]  # for each turn its role and the kinds of its parts, "i" or "t": (("user", "it"), …)
 
 
 @dataclass(slots=True)
@@ -68,6 +71,7 @@ class Renderer:
         self.eos = str(vlm.tokenizer.eos_token)
         first = vlm.tokenizer("").input_ids[:1]
         self.bos = first if first == [vlm.tokenizer.bos_token_id] else []
+        self.fingerprint = sha256_json([self.fast.to_str(), type(self.family).__name__, self.family.slot(640, 480)])
         self.skeleton = lru_cache(maxsize=4096)(self._skeleton)
         self.slot = lru_cache(maxsize=4096)(lambda width, height: tuple(self.family.slot(width, height)))
 
@@ -121,7 +125,9 @@ class Renderer:
                     spans.append((at, at + len(text)))
             chunks.append(text)
             at += len(text)
-        return self._tokenise("".join(chunks), spans, [self.slot(images[k].width, images[k].height) for k in order], where)
+        return self._tokenise(
+            "".join(chunks), spans, [self.slot(images[k].width, images[k].height) for k in order], where
+        )
 
     def _tokenise(self, text: str, spans: list[tuple[int, int]], slots: list[tuple[int, ...]], where: str) -> Rendered:
         encoding = self.fast.encode(text, add_special_tokens=False)
@@ -166,7 +172,9 @@ class Renderer:
                 problem = problem or "the chat template drops, repeats or reorders parts of it"
                 continue
             return self._mark(pieces, spans, shape)
-        raise DataError(f"does not fit the model's chat template ({problem})", remedy="change the roles or the template")
+        raise DataError(
+            f"does not fit the model's chat template ({problem})", remedy="change the roles or the template"
+        )
 
     def _messages(self, shape: Shape, way: str) -> list[dict[str, Any]]:
         messages, number = [], 0
@@ -179,7 +187,9 @@ class Renderer:
                     content.append({"type": "text", "text": f"{OPEN}{number}{CLOSE}"})
                 number += 1
             joined = "".join(c.get("text", "") for c in content)
-            whole: Any = joined if way == "text" else [{"type": "text", "text": joined}] if way == "one part" else content
+            whole: Any = (
+                joined if way == "text" else [{"type": "text", "text": joined}] if way == "one part" else content
+            )
             messages.append({"role": role, "content": whole})
         return messages
 
@@ -226,7 +236,9 @@ class Renderer:
             cuts = sorted({start, end, *(c for s in spans or () for c in s if start < c < end)})
             for a, b in zip(cuts, cuts[1:], strict=False):
                 owner = next((s for s in spans or () if s[0] <= a < s[1]), None)
-                inside = owner and next((turn_of[p] for x, _, _, p in pieces if p >= 0 and owner[0] <= x < owner[1]), -1)
+                inside = owner and next(
+                    (turn_of[p] for x, _, _, p in pieces if p >= 0 and owner[0] <= x < owner[1]), -1
+                )
                 made.append(Piece(text[a - start : b - start], -1, -1 if inside is None else inside))
         return tuple(self._with_ends(made))
 

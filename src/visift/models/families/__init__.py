@@ -12,6 +12,8 @@ def family_for(model_type: str, where: object) -> type[Family]:
     """Raises DataError naming the supported families."""
     if model_type not in FAMILIES:
         raise DataError(
-            f"model type {model_type!r} is not supported", where=where, remedy=f"supported: {', '.join(sorted(FAMILIES))}"
+            f"model type {model_type!r} is not supported",
+            where=where,
+            remedy=f"supported: {', '.join(sorted(FAMILIES))}",
         )
     return FAMILIES[model_type]

@@ -29,6 +29,9 @@ class Family:
     # What stands for a picture in the text when the chat template has no slot for pictures.
     picture_text: ClassVar[str] = "<image>\n"
 
+    # Whether the number of tokens depends on the picture's size, so that rows must say it.
+    sized: ClassVar[bool] = False
+
     def __init__(self, model: Any, tokenizer: Any, image_processor: Any) -> None:
         self.config = model.config
         self.tokenizer = tokenizer

@@ -1,0 +1,141 @@
+"""Checkpoints that are whole or absent, and loaded strictly: trained weights, optimiser, random states, step.
+
+    OUT/checkpoints/step-00000200/{weights,optimizer,random}.safetensors, trainer_state.json, whole.json
+
+The base model is not in it: it is named by the run. `transformers.Trainer` itself writes a LLaVA's weights under names
+that its own resume does not recognise, and goes on from the initial ones with only a warning.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from visift.core.errors import DataError, VisiftError
+from visift.core.files import read_json, write_json
+
+KEEP = 2
+
+
+def save(folder: Path, step: int, model: torch.nn.Module, optimizer: Any, state: Any) -> None:
+    """Write `folder/step-…` under another name, then rename it. Older ones than the last two are removed afterwards.
+
+    Raises VisiftError when the disk is full; the last whole checkpoint stays.
+    """
+    final = folder / f"step-{step:08d}"
+    partial = folder / f".{final.name}.part"
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        save_file(_contiguous(trained(model)), partial / "weights.safetensors")
+        save_file(_contiguous(_optimizer_tensors(optimizer)), partial / "optimizer.safetensors")
+        save_file(_random_tensors(), partial / "random.safetensors")
+        write_json(partial / "random.json", {"python": _python_state(), "numpy": _numpy_state()})
+        state.save_to_json(str(partial / "trainer_state.json"))
+        sizes = {p.name: p.stat().st_size for p in sorted(partial.iterdir())}
+        write_json(partial / "whole.json", {"step": step, "files": sizes})
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(partial, final)
+    except (OSError, SafetensorError) as e:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise VisiftError(
+            f"cannot write the checkpoint ({e})", where=final,
+            remedy="free some space and run the same command again: it goes on from the last whole checkpoint",
+        ) from e  # fmt: skip
+    for old in sorted(folder.glob("step-*"))[:-KEEP]:
+        shutil.rmtree(old)
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest checkpoint that is whole; damaged ones are named on stderr and passed over."""
+    for path in sorted(folder.glob("step-*"), reverse=True):
+        try:
+            files = read_json(path / "whole.json")["files"]
+            bad = [n for n, size in files.items() if not (path / n).is_file() or (path / n).stat().st_size != size]
+        except (DataError, KeyError, AttributeError) as e:
+            bad = [str(e)]
+        if not bad:
+            return path
+        print(f"checkpoint {path} is damaged ({', '.join(bad)}): falling back to the one before it", file=sys.stderr)
+    return None
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(read_json(checkpoint / "whole.json")["step"])
+
+
+def trained(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """What training changes: parameters that require a gradient, and the buffers beside them that are saved at all."""
+    weights = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+    owners = {n.rpartition(".")[0] for n in weights}
+    kept = set(model.state_dict().keys())
+    return weights | {n: b for n, b in model.named_buffers() if n in kept and n.rpartition(".")[0] in owners}
+
+
+def load_weights(checkpoint: Path, model: torch.nn.Module) -> None:
+    """Strict: exactly the trained weights, no more, no less. Raises DataError naming the first difference."""
+    found, wanted = load_file(checkpoint / "weights.safetensors"), trained(model)
+    if odd := sorted(set(found) ^ set(wanted)):
+        raise DataError(f"{len(odd)} weights do not match this run, the first is {odd[0]}", where=checkpoint)
+    with torch.no_grad():
+        for name, tensor in wanted.items():
+            if tensor.shape != found[name].shape:
+                raise DataError(f"{name} is {tuple(found[name].shape)}, not {tuple(tensor.shape)}", where=checkpoint)
+            tensor.copy_(found[name])
+
+
+def load_optimizer(checkpoint: Path, optimizer: Any) -> None:
+    """Strict: a state for every parameter that had one. Raises DataError when they do not fit."""
+    found = load_file(checkpoint / "optimizer.safetensors")
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in found.items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = tensor
+    count = sum(len(g["params"]) for g in optimizer.param_groups)
+    if state and max(state) >= count:
+        raise DataError(f"optimiser has {max(state) + 1} parameters, this run {count}", where=checkpoint)
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def load_random(checkpoint: Path) -> None:
+    tensors, others = load_file(checkpoint / "random.safetensors"), read_json(checkpoint / "random.json")
+    torch.set_rng_state(tensors["cpu"])
+    if torch.cuda.is_available() and "cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["cuda"])
+    version, internal, gauss = others["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, position, has_gauss, cached = others["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
+
+
+def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {n: t.contiguous() for n, t in tensors.items()}
+
+
+def _optimizer_tensors(optimizer: Any) -> dict[str, torch.Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"{number}.{key}": torch.as_tensor(value) for number, entry in state.items() for key, value in entry.items()}
+
+
+def _random_tensors() -> dict[str, torch.Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    return states | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})
+
+
+def _python_state() -> list[Any]:
+    version, internal, gauss = random.getstate()
+    return [version, list(internal), gauss]
+
+
+def _numpy_state() -> list[Any]:
+    name, keys, position, has_gauss, cached = np.random.get_state()
+    return [name, [int(k) for k in keys], position, has_gauss, cached]

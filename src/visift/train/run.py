@@ -1,0 +1,165 @@
+"""One training run, from a model and datasets to a model folder; killed at any moment, the same call goes on exactly.
+
+    OUT/run.json          what decides the result; a folder of another run is refused
+    OUT/plan.{json,safetensors}  lengths of all rows;  OUT/rejected.jsonl  rows left out, with reasons
+    OUT/census.json       what trains
+    OUT/train_log.jsonl   one line a step
+    OUT/checkpoints/      the last two
+    OUT/model/            the result in plain Hugging Face layout (stage lora: merged, and OUT/adapter)
+    OUT/result.json       written last
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PrinterCallback, TrainingArguments
+from transformers.utils import logging as hf_logging
+
+import visift
+from visift.core.dataset import Dataset
+from visift.core.errors import UsageError, VisiftError
+from visift.core.files import once, read_json, write_json
+from visift.core.progress import progress
+from visift.models import Renderer, Vlm, fingerprint, load
+from visift.models.pictures import Pictures
+from visift.train import checkpoint
+from visift.train.plan import Plan, make_plan, order, padding_share
+from visift.train.rows import Collator, Rows
+from visift.train.settings import TrainSettings
+from visift.train.stages import Staged, census_line, prepare
+from visift.train.trainer import StepLog, VlmTrainer
+
+
+def train(
+    model: str, data: Sequence[Path], stage: str, out: Path, settings: TrainSettings,
+    image_roots: dict[str, str] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Fine-tune `model` (folder or hub id) on datasets and return what result.json says.
+
+    Raises UsageError when `out` holds another run, DataError for an unusable model or dataset, VisiftError when too many
+    rows are unusable, the loss is no number, or the disk is full.
+    """
+    if not data:
+        raise UsageError("no data to train on", remedy="pass --data DIR")
+    datasets = [Dataset(Path(d), image_roots) for d in data]
+    identity = {
+        "model": fingerprint(model), "data": [d.card["content_sha256"] for d in datasets], "stage": stage,
+        "settings": settings.identity(),
+    }  # fmt: skip
+    identity = json.loads(json.dumps(identity))
+    if once(out / "run.json", lambda: identity) != identity:
+        raise UsageError("holds a run of another model, data, stage or settings", where=out, remedy="choose another --out or remove it")
+    if (out / "result.json").exists():
+        return dict(read_json(out / "result.json"))
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+
+    vlm = load(model, train=True)
+    renderer = Renderer(vlm)
+    plan = make_plan(out, datasets, renderer, settings.max_length, settings.max_rejected)
+    staged = prepare(vlm, stage, settings)
+    write_json(out / "census.json", staged.census)
+    say(census_line(staged.census))
+    if plan.counts["rejected"]:
+        say(f"{plan.counts['rejected']} rows are left out, see {out / 'rejected.jsonl'}")
+    return _train(vlm, staged, plan, datasets, renderer, out, settings, model)
+
+
+def _train(
+    vlm: Vlm, staged: Staged, plan: Plan, datasets: list[Dataset], renderer: Renderer, out: Path, settings: TrainSettings,
+    model: str,
+) -> dict[str, Any]:  # fmt: skip
+    started = time.perf_counter()
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    steps = settings.steps or math.ceil(settings.epochs * len(plan) / settings.batch_size)
+    micro = settings.micro_batch or max(1, settings.batch_size // world)
+    if settings.batch_size % (micro * world):
+        raise UsageError(f"batch_size {settings.batch_size} is not a multiple of micro_batch {micro} x {world} processes")
+    batches = order(plan.length, steps, settings.batch_size, settings.seed, settings.group_by_length)
+    say(f"{len(plan):,} rows, {steps:,} steps of {settings.batch_size}, padding {padding_share(plan.length, batches):.1%}")
+
+    memory = settings.picture_memory << 20
+    pictures = [Pictures(d, vlm.family, memory // len(datasets)) for d in datasets]
+    rows = Rows(plan, datasets, renderer, pictures)
+    pad = vlm.tokenizer.pad_token_id
+    collator = Collator(vlm.family, pad if pad is not None else vlm.tokenizer.eos_token_id)
+    resume = checkpoint.latest(out / "checkpoints")
+    start = checkpoint.step_of(resume) if resume else 0
+    if resume:
+        say(f"goes on from step {start}")
+    with progress("train", steps, "steps", done=start) as tick:
+        log = StepLog(out / "train_log.jsonl", _labels(datasets), tick, settings.log_every, start)
+        args = _arguments(out, settings, steps, micro, settings.batch_size // (micro * world))
+        trainer = VlmTrainer(staged, args, settings, rows, collator, batches, log, out / "checkpoints", start)
+        trainer.remove_callback(PrinterCallback)
+        if start < steps:
+            log.clear()
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        else:
+            checkpoint.load_weights(resume, staged.model)
+    if not trainer.is_world_process_zero():
+        return {}
+    return _finish(vlm, staged, plan, out, steps, model, time.perf_counter() - started)
+
+
+def _arguments(out: Path, settings: TrainSettings, steps: int, micro: int, accumulate: int) -> TrainingArguments:
+    hf_logging.disable_progress_bar()
+    return TrainingArguments(
+        output_dir=str(out / "checkpoints"), max_steps=steps, per_device_train_batch_size=micro,
+        gradient_accumulation_steps=accumulate, max_grad_norm=settings.clip, seed=settings.seed, bf16=settings.bf16,
+        use_cpu=not torch.cuda.is_available(), save_strategy="steps", save_steps=settings.save_every,
+        logging_strategy="steps" if settings.report_to else "no", logging_steps=settings.log_every,
+        report_to=list(settings.report_to) or "none", disable_tqdm=True, remove_unused_columns=False,
+        ignore_data_skip=True,  # our sampler starts where the run stopped; nothing is to be skipped
+        logging_nan_inf_filter=False, **({"gradient_checkpointing": True} if settings.gradient_checkpointing else {}),
+    )  # fmt: skip
+
+
+def _finish(vlm: Vlm, staged: Staged, plan: Plan, out: Path, steps: int, model: str, seconds: float) -> dict[str, Any]:
+    partial = out / ".model.part"
+    shutil.rmtree(partial, ignore_errors=True)
+    result = staged.model
+    try:
+        if staged.census["stage"] == "lora":
+            result.save_pretrained(out / "adapter")
+            result = result.merge_and_unload()
+        for part in (result.config, result.config.get_text_config()):
+            part.use_cache = True
+        vlm.save(partial, result)
+        shutil.rmtree(out / "model", ignore_errors=True)
+        os.replace(partial, out / "model")
+    except OSError as e:
+        raise VisiftError(f"cannot write the model ({e})", where=out / "model", remedy="free some space and run again") from e
+    done = {
+        "model": str(out / "model"), "base": model, "stage": staged.census["stage"], "steps": steps, "visift": visift.__version__,
+        "census": staged.census, "plan": plan.counts, "loss": _last_loss(out), "seconds": round(seconds, 1),
+    }  # fmt: skip
+    write_json(out / "result.json", done)
+    shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    return done
+
+
+def _last_loss(out: Path) -> float:
+    """Mean of the last 20 logged steps."""
+    lines = (out / "train_log.jsonl").read_text().splitlines()[-20:]
+    return round(sum(json.loads(line)["loss"] for line in lines) / max(len(lines), 1), 6)
+
+
+def _labels(datasets: Sequence[Dataset]) -> list[str]:
+    """A name for each dataset in the log: its folder's, made unique."""
+    names = [d.path.resolve().name for d in datasets]
+    return [n if names.count(n) == 1 else f"{n}-{k}" for k, n in enumerate(names)]
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

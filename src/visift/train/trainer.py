@@ -1,0 +1,201 @@
+"""`transformers.Trainer` with our batches, loss, schedule, log and checkpoints; everything else of it stays as it is."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from visift.core.errors import VisiftError
+from visift.core.files import write_atomic
+from visift.core.progress import Ticker
+from visift.train import checkpoint
+from visift.train.lr_schedule import factor
+from visift.train.rows import IGNORE, Collator, MicroBatches, Rows
+from visift.train.settings import TrainSettings
+from visift.train.stages import Staged
+
+
+class LearntPositions:
+    """Hands the output layer only the positions whose next token is learnt: the loss is the same, the work less."""
+
+    def __init__(self, head: torch.nn.Module) -> None:
+        self.keep: torch.Tensor | None = None  # bool (B, T - 1)
+        head.register_forward_pre_hook(self._select)
+
+    def _select(self, module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor] | None:
+        if self.keep is None:
+            return None
+        return (args[0][:, :-1][self.keep],)  # (B, T, H) -> (learnt, H)
+
+
+class StepLog(TrainerCallback):
+    """One JSON line a step in train_log.jsonl, and the progress bar. After a resume the lines of lost steps are dropped."""
+
+    def __init__(self, path: Path, sources: Sequence[str], tick: Ticker, every: int, resumed_at: int) -> None:
+        self.path, self.sources, self.tick, self.every = path, sources, tick, every
+        self.clear()
+        if path.exists():
+            lines = [line for line in path.read_text().splitlines() if json.loads(line or '{"step": 1e9}')["step"] <= resumed_at]
+            write_atomic(path, "".join(line + "\n" for line in lines))
+
+    def clear(self) -> None:
+        self.loss, self.learnt, self.real, self.places = 0.0, 0, 0, 0
+        self.by_source = np.zeros((2, len(self.sources)))
+        self.waited, self.started, self.grad_norm, self.lr = 0.0, time.perf_counter(), 0.0, 0.0
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step % self.every and state.global_step != state.max_steps:
+            self.tick(1)
+            return
+        seconds = time.perf_counter() - self.started
+        row = {
+            "step": state.global_step, "loss": self.loss / max(self.learnt, 1), "lr": self.lr, "grad_norm": self.grad_norm,
+            "learnt": self.learnt, "tokens": self.real, "padding": round(1 - self.real / max(self.places, 1), 4),
+            "tokens_per_s": round(self.real / seconds), "data_wait": round(self.waited / seconds, 4), "seconds": round(seconds, 4),
+        }  # fmt: skip
+        if len(self.sources) > 1:
+            row["sources"] = {n: s / c for n, s, c in zip(self.sources, *self.by_source.tolist(), strict=True) if c}
+        with self.path.open("a") as f:
+            f.write(json.dumps(row) + "\n")
+        self.tick(1, f"loss {row['loss']:.3f}, {row['tokens_per_s']} tokens/s")
+        self.clear()
+
+
+class VlmTrainer(Trainer):
+    """Trains a staged model on planned batches.
+
+    The loss of a step is the sum over all learnt tokens of the step divided by their number, whatever the micro-batches
+    and processes. Raises VisiftError with the rows' ids on a loss that is no number and on a batch without labels.
+    """
+
+    def __init__(
+        self, staged: Staged, args: TrainingArguments, settings: TrainSettings, rows: Rows, collator: Collator,
+        batches: np.ndarray, log: StepLog, checkpoints: Path, start: int,
+    ) -> None:  # fmt: skip
+        super().__init__(model=staged.model, args=args, train_dataset=rows, data_collator=collator, callbacks=[log])
+        self.staged, self.settings, self.batches = staged, settings, batches
+        self.step_log, self.checkpoints, self.start = log, checkpoints, start
+        self.positions = LearntPositions(staged.model.get_output_embeddings())
+        self.model_accepts_loss_kwargs = True  # so that the step's number of learnt tokens is counted
+        self.loss_is_scaled_for_ga = True  # and the loss below already divided by it
+
+    def get_train_dataloader(self) -> DataLoader:
+        world, rank = self.args.world_size, self.args.process_index
+        sampler = MicroBatches(self.batches, self.args.per_device_train_batch_size, self.start, rank, world)
+        workers = self.settings.workers
+        return DataLoader(
+            self.train_dataset, batch_sampler=sampler, collate_fn=self.data_collator, num_workers=workers,
+            pin_memory=torch.cuda.is_available(), multiprocessing_context="spawn" if workers else None,
+            generator=torch.Generator(),  # its own: the global one belongs to dropout
+        )  # fmt: skip
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        before = time.perf_counter()
+        found = super().get_batch_samples(*args, **kwargs)
+        self.step_log.waited += time.perf_counter() - before
+        return found
+
+    def compute_loss(
+        self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:  # fmt: skip
+        for module in self.staged.frozen:
+            module.eval()
+        inputs = dict(inputs)
+        labels, ids, sources = inputs.pop("labels"), inputs.pop("row_ids"), inputs.pop("sources")
+        learnt = labels[:, 1:] != IGNORE  # (B, T - 1)
+        if not learnt.any():
+            raise VisiftError("no token of the batch is learnt", where=f"rows {', '.join(ids[:8])}")
+        self.positions.keep = learnt
+        try:
+            outputs = model(**inputs, use_cache=False)
+        finally:
+            self.positions.keep = None
+        each = F.cross_entropy(outputs.logits.float(), labels[:, 1:][learnt], reduction="none")  # (learnt,)
+        loss = each.sum() / num_items_in_batch
+        self._note(each.detach(), learnt, sources, inputs, ids)
+        if self.args.average_tokens_across_devices:
+            loss = loss * self.accelerator.num_processes  # gradients are averaged over processes
+        return (loss, outputs) if return_outputs else loss
+
+    def _note(
+        self, each: torch.Tensor, learnt: torch.Tensor, sources: torch.Tensor, inputs: dict[str, Any], ids: list[str]
+    ) -> None:
+        log, total = self.step_log, float(each.sum())
+        if not math.isfinite(total):
+            raise VisiftError(
+                f"the loss is {total} at step {self.state.global_step + 1}", where=f"rows {', '.join(ids[:8])}",
+                remedy="lower lr, raise warmup, or look at these rows; the last checkpoint is whole",
+            )  # fmt: skip
+        log.loss += total
+        log.learnt += len(each)
+        log.real += int(inputs["attention_mask"].sum())
+        log.places += inputs["input_ids"].numel()
+        log.lr = self.settings.lr * factor(self.settings, self.state.max_steps, self.state.global_step)
+        if len(log.sources) > 1:
+            of = sources[:, None].expand_as(learnt)[learnt].cpu().numpy()
+            log.by_source += [np.bincount(of, w, len(log.sources)) for w in (each.cpu().numpy(), None)]
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            target = model or self.model
+            decayed = set(self.get_decay_parameter_names(target))
+            groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+            for name, parameter in target.named_parameters():
+                if parameter.requires_grad:
+                    rate = self.settings.module_lr.get(self.staged.parts[name.removeprefix("module.")], self.settings.lr)
+                    groups.setdefault((rate, self.settings.weight_decay if name in decayed else 0.0), []).append(parameter)
+            self.optimizer = torch.optim.AdamW(
+                [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()],
+                lr=self.settings.lr, betas=self.settings.betas, eps=self.settings.eps, fused=True,
+            )  # fmt: skip
+        return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        if self.lr_scheduler is None:
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+                optimizer or self.optimizer, lambda step: factor(self.settings, num_training_steps, step)
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        self.step_log.grad_norm = float(grad_norm) if grad_norm is not None else 0.0
+        return grad_norm
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        return 0  # it would walk the whole model each step
+
+    # ---- checkpoints: ours, see checkpoint.py ----
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self.args.should_save:
+            checkpoint.save(self.checkpoints, self.state.global_step, self.model, self.optimizer, self.state)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        checkpoint.load_weights(Path(resume_from_checkpoint), model or self.model)
+
+    def _load_optimizer_and_scheduler(self, checkpoint_folder: str | None) -> None:
+        if checkpoint_folder is None:
+            return
+        checkpoint.load_optimizer(Path(checkpoint_folder), self.optimizer)
+        scheduler, step = self.lr_scheduler, self.start
+        scheduler.last_epoch, scheduler._step_count = step, step + 1
+        rates = [base * factor(self.settings, self.state.max_steps, step) for base in scheduler.base_lrs]
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        scheduler._last_lr = rates
+
+    def _load_rng_state(self, checkpoint_folder: str | None) -> None:
+        if checkpoint_folder is not None:
+            checkpoint.load_random(Path(checkpoint_folder))
