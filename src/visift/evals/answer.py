@@ -70,7 +70,10 @@ def answer(
             vlm.model.to("cuda")
         engine = Engine(vlm, dataset, max_new_tokens, grey)
         out.parent.mkdir(parents=True, exist_ok=True)
-        with progress(f"answer {task}", len(asked), "questions", done=len(done)) as tick, out.open("a", encoding="utf-8") as f:
+        with (
+            progress(f"answer {task}", len(asked), "questions", done=len(done)) as tick,
+            out.open("a", encoding="utf-8") as f,
+        ):
             for question, text, finish in engine.answers(missing, batch_size):
                 row = _answer(task, question, text, finish, decoding)
                 done[row.id] = row
@@ -80,7 +83,12 @@ def answer(
     rows = [done[q.conversation.id] for q in asked]
     write_jsonl(out, (r.to_json() for r in rows))
     finishes = sorted({r.finish for r in rows})
-    return {"task": task, "questions": len(rows), "asked": len(missing), **{k: sum(r.finish == k for r in rows) for k in finishes}}
+    return {
+        "task": task,
+        "questions": len(rows),
+        "asked": len(missing),
+        **{k: sum(r.finish == k for r in rows) for k in finishes},
+    }
 
 
 def _first(dataset: Dataset, limit: int) -> Iterator[Conversation]:
@@ -177,7 +185,12 @@ class Engine:
         ids = torch.tensor([[self.pad] * (longest - len(r)) + r for r in rows])  # (B, T)
         mask = torch.tensor([[0] * (longest - len(r)) + [1] * len(r) for r in rows])
         family, model = self.vlm.family, self.vlm.model
-        inputs = {"input_ids": ids, "attention_mask": mask, **family.batch(pixels, model.dtype), **family.extra(ids, mask)}
+        inputs = {
+            "input_ids": ids,
+            "attention_mask": mask,
+            **family.batch(pixels, model.dtype),
+            **family.extra(ids, mask),
+        }
         made = model.generate(**{k: v.to(model.device) for k, v in inputs.items()})[:, longest:].tolist()
         return [self._text(row) for row in made]
 

@@ -1,0 +1,105 @@
+"""`visift compare`: two score folders on the same questions: paired difference, interval, test. B minus A."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from visift.core.errors import DataError, UsageError
+from visift.core.files import read_json, read_jsonl
+from visift.evals import stats, tasks
+from visift.evals.metrics import Table
+from visift.evals.task import Item, Question, Total
+
+
+def load_items(folder: Path) -> dict[str, Item]:
+    """The items of a score folder by id. Raises DataError naming file and line."""
+    items = {}
+    for number, row in read_jsonl(folder / "items.jsonl"):
+        try:
+            groups = tuple(row.get("groups", ()))
+            question = Question(row["id"], row["cluster"], None, groups, stratum=row.get("stratum", ""))
+            items[question.id] = Item(
+                question, row["score"], row["why"], row.get("answered", True), dict(row.get("parts", {}))
+            )
+        except (AttributeError, KeyError, TypeError) as e:
+            raise DataError(
+                f"is no item of a score ({e})",
+                where=f"{folder / 'items.jsonl'}:{number}",
+                remedy="score again with --out",
+            ) from e
+    return items
+
+
+def compare(a: Path, b: Path, *, draws: int = 10_000, seed: int = 0) -> dict[str, Any]:
+    """The paired difference of two score folders (`visift score --out`), B minus A, in the unit of each metric.
+
+    Every overall metric of the task gets {"a", "b", "difference", "low", "high", "p", "n", "clusters", "method"}; `headline` names the
+    one to read. `effect` is the mean paired score difference over its standard deviation. For independent yes/no outcomes
+    (one question a picture) p is McNemar's exact one. Questions that either side left unscored are dropped and counted.
+    Raises UsageError when the folders score different tasks; DataError when they share no question or disagree about its picture.
+    """
+    score_a, score_b = read_json(a / "score.json"), read_json(b / "score.json")
+    if score_a["task"] != score_b["task"]:
+        raise UsageError(
+            f"the folders score different tasks: {score_a['task']} and {score_b['task']}", where=f"{a}, {b}"
+        )
+    items_a, items_b = load_items(a), load_items(b)
+    shared = [i for i in items_a if i in items_b and items_a[i].score is not None and items_b[i].score is not None]
+    if not shared:
+        raise DataError(
+            "no question was scored in both", where=f"{a}, {b}", remedy="compare answers to the same questions"
+        )
+    if differ := [i for i in shared if items_a[i].question != items_b[i].question]:
+        raise DataError(f"{len(differ)} questions differ in picture or group, e.g. {differ[0]}", where=f"{a}, {b}")
+    bench = tasks.get(score_a["task"])
+    left, right = [items_a[i] for i in shared], [items_b[i] for i in shared]
+    table_a, table_b = _aligned(left, right)
+    metrics = {t.name: _difference(t, table_a, table_b, draws, seed) for t in bench.totals}
+    scores_a, scores_b = (np.array([i.score for i in side], float) for side in (left, right))
+    only_a, only_b = int((scores_a > scores_b).sum()), int((scores_b > scores_a).sum())
+    if bench.headline == "accuracy":
+        binary = table_a.binary and table_b.binary
+        metrics["accuracy"] |= _of_means(scores_a, scores_b, left, mcnemar=binary and len(table_a.sums) == len(shared))
+    delta = scores_b - scores_a
+    spread = float(delta.std())
+    result: dict[str, Any] = {
+        "task": score_a["task"], "headline": bench.headline, "a": str(a), "b": str(b), "metrics": metrics,
+        "effect": float(delta.mean()) / spread if spread else 0.0, "only_a": only_a, "only_b": only_b,
+        "counts": {"shared": len(shared), "dropped": len(items_a.keys() | items_b.keys()) - len(shared)},
+    }  # fmt: skip
+    return result | ({"flag": f"fewer than {stats.FEW} pictures"} if len(table_a.sums) < stats.FEW else {})
+
+
+def _of_means(a: np.ndarray, b: np.ndarray, items: list[Item], *, mcnemar: bool) -> dict[str, Any]:
+    """Interval and p of a difference of mean scores, which need no resampling."""
+    numbers: dict[tuple[str, str], int] = {}
+    clusters = np.array([numbers.setdefault((i.question.stratum, i.question.cluster), len(numbers)) for i in items])
+    found = stats.paired_means(a, b, clusters)
+    low, high = stats.rounded(found.low, found.high)
+    p, method = found.p, found.method
+    if mcnemar:
+        p, method = stats.mcnemar(int((a > b).sum()), int((b > a).sum())), f"{method}; p: McNemar, exact"
+    return {"low": low, "high": high, "p": p, "method": method}
+
+
+def _difference(total: Total, a: Table, b: Table, draws: int, seed: int) -> dict[str, Any]:
+    def value(sums: np.ndarray) -> np.ndarray:
+        return total.of(a.named(sums))
+
+    found = stats.paired_bootstrap(a.sums, b.sums, value, strata=a.strata, draws=draws, seed=seed)
+    low, high = stats.rounded(found.low, found.high)
+    return {
+        "a": float(value(a.sums.sum(axis=0))), "b": float(value(b.sums.sum(axis=0))), "difference": found.value, "low": low,
+        "high": high, "p": found.p, "n": a.counts[""], "clusters": len(a.sums), "method": found.method,
+    }  # fmt: skip
+
+
+def _aligned(left: list[Item], right: list[Item]) -> tuple[Table, Table]:
+    """Two tables over the same pictures and columns: a part that only one side knows counts 0 on the other."""
+    parts = {p for i in (*left, *right) for p in i.parts}
+    for item in (*left, *right):
+        item.parts = dict.fromkeys(parts, 0.0) | item.parts
+    return Table.of(left), Table.of(right)

@@ -1,0 +1,99 @@
+"""Questions of our own: a dataset folder whose conversations end in the reference, and a JSONL of answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from visift.core.dataset import Dataset
+from visift.core.errors import DataError, UsageError
+from visift.core.files import read_jsonl
+from visift.core.types import Answer, Conversation
+from visift.evals.task import Files, Question, Reply, Rows
+
+
+def read_answers(path: Path) -> tuple[dict[str, Reply], list[str], dict[str, Any]]:
+    """(replies by id, ids that came more than once, the recipe they share). Raises DataError naming file and line.
+
+    Rows with one id and one text count once; where the texts differ nobody can say which holds: the question is unscored.
+    """
+    replies: dict[str, Reply] = {}
+    duplicate: list[str] = []
+    decodings: dict[str, Any] = {}
+    for number, row in read_jsonl(path):
+        try:
+            answer = Answer.from_json(row)
+        except DataError as e:
+            raise DataError(e.what, where=f"{path}:{number}: {e.where}", remedy=e.remedy) from e
+        reply = Reply(answer.text, "failed request" if answer.finish == "error" else "")
+        known = replies.get(answer.id)
+        if known is not None:
+            duplicate.append(answer.id)
+            if known != reply:
+                reply = Reply("", "answered twice, differently")
+        replies[answer.id] = reply
+        if answer.decoding:
+            decodings.setdefault(repr(sorted(answer.decoding.items())), dict(answer.decoding))
+    return (
+        replies,
+        duplicate,
+        {"decoding": next(iter(decodings.values())) if len(decodings) == 1 else list(decodings.values())},
+    )
+
+
+def join(questions: list[Question], replies: dict[str, Reply], duplicate: list[str], **more: Any) -> Rows:
+    """Rows by id; answers to no question are named as extra. Raises DataError when two questions share an id."""
+    known = {q.id for q in questions}
+    if len(known) != len(questions):
+        seen: set[str] = set()
+        twice = next(q.id for q in questions if q.id in seen or seen.add(q.id))  # type: ignore[func-returns-value]
+        raise DataError("two questions share this id", where=twice, remedy="ids must be unique in a question set")
+    return Rows(questions, replies, duplicate, [key for key in replies if key not in known], **more)
+
+
+def question_text(conversation: Conversation) -> str:
+    """What the last user turn asks."""
+    return conversation.prompt[-1].text if conversation.prompt else ""
+
+
+def cluster_of(conversation: Conversation) -> str:
+    """The scene, so that two drawings of one scene stay together; else the picture's path; else the question itself."""
+    if conversation.provenance.scenes:
+        return conversation.provenance.scenes[0]
+    return conversation.images[0].path if conversation.images else conversation.id
+
+
+def open_questions(files: Files) -> Dataset:
+    if files.questions is None:
+        raise UsageError("--questions is missing", remedy="name the dataset folder whose questions were answered")
+    return Dataset(files.questions)
+
+
+def own(gold: Callable[[Conversation], Any] | None = None) -> Callable[[Files], Rows]:
+    """A reader of our own datasets. `gold` makes what the verdict needs of a conversation; the default is its reference text."""
+
+    def read(files: Files) -> Rows:
+        dataset = open_questions(files)
+        questions, templates = [], set()
+        for c in dataset:
+            if c.reference is None:
+                raise DataError(
+                    "has no reference (a last assistant turn)", where=f"conversation {c.id} in {files.questions}"
+                )
+            split = c.meta.get("split", "")
+            templates.add(c.provenance.template)
+            questions.append(
+                Question(c.id, cluster_of(c), gold(c) if gold else c.reference, (str(split),) if split else (),
+                         question_text(c), tuple(p.path for p in c.images))
+            )  # fmt: skip
+        replies, duplicate, recipe = read_answers(files.answers)
+        recipe |= {"prompt": prompt_id(templates), "data_sha256": dataset.card["content_sha256"]}
+        return join(questions, replies, duplicate, recipe=recipe)
+
+    return read
+
+
+def prompt_id(templates: set[str]) -> str:
+    named = sorted(t for t in templates if t)
+    return named[0] if len(named) == 1 else f"{len(named)} templates" if named else "as in the questions"

@@ -1,0 +1,157 @@
+"""`visift score`: answers in, one score out; pure, instant, no model. Contracts 6-8 of docs/architecture.md."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import visift
+from visift.core.errors import UsageError
+from visift.core.files import sha256_file, write_json, write_jsonl
+from visift.evals import tasks
+from visift.evals.metrics import Table
+from visift.evals.task import Files, Item, Rows, Task
+
+UNSCORED_LIMIT = 0.01  # past this share of unscored questions the headline is withheld
+NAMED = 20  # ids that are named of each kind of misfit
+
+
+def score(
+    task: str,
+    answers: Path,
+    *,
+    questions: Path | None = None,
+    references: Path | None = None,
+    format: str = "visift",
+    parser: str | None = None,
+    rules: str = "published",
+    out: Path | None = None,
+    permute: bool = False,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Score an answer file and return the score of interface.md (JSON). With `out`, keep score.json and items.jsonl there.
+
+    task        a name in `visift.evals.tasks.TASKS`
+    parser      None takes the format's own published parser; "all" adds `spread`: the headline under every parser
+    rules       "published" or "fixed" (DEMON)
+    permute     tag-listing only: score against names deranged within each picture (a control; should fall to about 0)
+    seed        of the derangement and the bootstrap
+
+    Raises UsageError for an unknown task, format or parser; DataError for files that do not hold what they should.
+    """
+    bench = tasks.get(task)
+    if format not in bench.readers:
+        raise UsageError(
+            f"task {task} cannot be read from format {format!r}", remedy=f"one of: {', '.join(bench.readers)}"
+        )
+    if permute and task != "tag-listing":
+        raise UsageError(f"the truth of task {task} cannot be permuted", remedy="only tag-listing's can")
+    names = list(bench.parsers) if parser == "all" else [parser or _own_parser(bench, format)]
+    for name in names:
+        if name not in bench.parsers:
+            raise UsageError(
+                f"parser {name!r} is unknown to task {task}", remedy=f"one of: {', '.join(bench.parsers)}, all"
+            )
+    rows = bench.readers[format](Files(answers, questions, references, permute, seed, rules))
+    first = _own_parser(bench, format) if parser == "all" else names[0]
+    items = judge_all(bench, rows, first)
+    result = summarise(bench, rows, items, first, seed)
+    if parser == "all":
+        result["spread"] = {name: _short(bench, rows, name, seed) for name in names}
+    result["recipe"] |= {"answers_sha256": _sha256(answers), "format": format, "seed": seed}
+    if out is not None:
+        write_jsonl(out / "items.jsonl", (_item_row(item) for item in items))
+        write_json(out / "score.json", result)
+    return result
+
+
+def _own_parser(bench: Task, format: str) -> str:
+    return bench.published.get(format, next(iter(bench.parsers)))
+
+
+def _sha256(path: Path) -> str:
+    return sha256_file(path) if path.is_file() else ""
+
+
+def judge_all(bench: Task, rows: Rows, parser: str) -> list[Item]:
+    """A verdict for every question, in question order; without an answer the reason stands in `why`."""
+    read = bench.parsers[parser]
+    items = []
+    for question in rows.questions:
+        reply = rows.replies.get(question.id)
+        if reply is None or reply.failed:
+            items.append(Item(question, None, reply.failed if reply else "missing"))
+            continue
+        verdict = bench.judge(question, read(question, reply.text))
+        items.append(Item(question, verdict.score, verdict.why, verdict.answered, dict(verdict.parts)))
+    if bench.finish is not None:
+        bench.finish(items)
+    return items
+
+
+def summarise(bench: Task, rows: Rows, items: list[Item], parser: str, seed: int) -> dict[str, Any]:
+    """The score as JSON."""
+    table = Table.of(items)
+    unscored = dict(Counter(i.why for i in items if i.score is None))
+    counts = {
+        "total": len(items), "scored": len(items) - sum(unscored.values()),
+        "no_answer": sum(1 for i in items if i.score is not None and not i.answered), "unscored": unscored,
+        "duplicate": len(rows.duplicate), "extra": len(rows.extra),
+    }  # fmt: skip
+    if rows.left_out:
+        counts["left_out"] = rows.left_out
+    groups = {
+        g: {m.name: table.of_group(g, m, seed).to_json() for m in bench.metrics} for g in table.groups if g
+    }  # fmt: skip
+    metrics = {t.name: table.of_all(t, seed).to_json() for t in bench.totals}
+    missing = sum(unscored.values())
+    if missing > UNSCORED_LIMIT * len(items) or not items:
+        why = f"{missing} of {len(items)} questions are unscored: " + ", ".join(f"{n} {r}" for r, n in unscored.items())
+        metrics = {n: m | {"value": None, "low": None, "high": None, "withheld": why} for n, m in metrics.items()}
+    result: dict[str, Any] = {
+        "task": bench.name,
+        "headline": bench.headline,
+        "metrics": metrics,
+        "groups": groups,
+        "counts": counts,
+    }
+    if bench.baselines is not None:
+        result["baselines"] = bench.baselines(rows.questions)
+    named = {
+        "missing": [i.question.id for i in items if i.score is None],
+        "duplicate": rows.duplicate,
+        "extra": rows.extra,
+    }
+    result["rows"] = {kind: ids[:NAMED] for kind, ids in named.items() if ids}
+    result["recipe"] = {"parser": f"{parser}/1", "visift": visift.__version__, **rows.recipe}
+    return result
+
+
+def _short(bench: Task, rows: Rows, parser: str, seed: int) -> dict[str, Any]:
+    whole = summarise(bench, rows, judge_all(bench, rows, parser), parser, seed)
+    return {"metrics": whole["metrics"], "no_answer": whole["counts"]["no_answer"]}
+
+
+def _item_row(item: Item) -> dict[str, Any]:
+    q = item.question
+    row: dict[str, Any] = {"id": q.id, "cluster": q.cluster, "score": item.score, "why": item.why}
+    row |= {"groups": list(q.groups)} if q.groups else {}
+    row |= {"stratum": q.stratum} if q.stratum else {}
+    row |= {"answered": False} if item.score is not None and not item.answered else {}
+    return row | {"parts": item.parts}
+
+
+def blind_score(train: Path, questions: Path, *, permute: bool = False, seed: int = 0) -> dict[str, Any]:
+    """tag-listing score of the blind reader: the best constant name per number given N, fitted on the lists of `train`."""
+    from visift.core.dataset import Dataset
+    from visift.evals.task import Reply
+    from visift.evals.tasks import tag_listing
+
+    reader = tag_listing.fit_blind(train)
+    sizes = {t.image: len(t.marks) for t in Dataset(questions).tagged()}
+    rows = tag_listing.read_questions(Files(Path(), questions, permute=permute, seed=seed), answered=False)
+    rows.replies = {q.id: Reply(tag_listing.blind_list(reader, sizes[q.images[0]])) for q in rows.questions}
+    result = summarise(tag_listing.TASK, rows, judge_all(tag_listing.TASK, rows, "default"), "default", seed)
+    result["recipe"]["model"] = "blind: best constant name per number given N"
+    return result

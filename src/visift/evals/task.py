@@ -1,0 +1,127 @@
+"""What a benchmark is made of: questions, a parser, a verdict per question, metrics over sums of verdicts.
+
+A verdict leaves `parts`, named numbers that are summed over pictures and groups; every metric is a function of those sums, so
+that the same formula gives the value, its bootstrap interval and paired differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from visift.core.types import Conversation, Picture, Provenance, assistant, user
+
+Sums = Mapping[str, np.ndarray]  # part -> sums (...,)
+Parse = Callable[["Question", str], Any]  # reply -> what it says, None where it says nothing usable
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question: `gold` is what the task's verdict needs; `cluster` names the picture; `groups` the parts of the benchmark it belongs to."""
+
+    id: str
+    cluster: str
+    gold: Any
+    groups: tuple[str, ...] = ()
+    asked: str = ""
+    images: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    stratum: str = ""
+
+    def conversation(self, task: str) -> Conversation:
+        """What the answering engine asks: the pictures, then the question; the last turn is the reference."""
+        reference = self.gold if isinstance(self.gold, str) else ""
+        pictures = tuple(Picture(path) for path in self.images)
+        turns = (user(*range(len(pictures)), self.asked), assistant(reference))
+        return Conversation(self.id, pictures, turns, Provenance(kind=task, scenes=(self.cluster,)))
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back. `failed` is the reason why there is none (a failed request): such a question is unscored."""
+
+    text: str
+    failed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """score 0..1; `answered` is False where the reply says nothing usable; `parts` are what the metrics sum."""
+
+    score: float
+    why: str
+    parts: Mapping[str, float]
+    answered: bool = True
+
+
+@dataclass(slots=True)
+class Item:
+    """A question with its verdict; without one, `why` says why it is unscored."""
+
+    question: Question
+    score: float | None
+    why: str
+    answered: bool = True
+    parts: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A number over the summed parts of a group. `rate` names (numerator, denominator) where it is a plain rate of the two."""
+
+    name: str
+    of: Callable[[Sums], np.ndarray]
+    rate: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A number over all groups: receives {group: summed parts}; what is over everything stands under the group ''."""
+
+    name: str
+    of: Callable[[Mapping[str, Sums]], np.ndarray]
+    rate: tuple[str, str] | None = None
+
+
+@dataclass(slots=True)
+class Rows:
+    """Questions and replies of a run, joined by key. What did not fit is named."""
+
+    questions: list[Question]
+    replies: dict[str, Reply]
+    duplicate: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where answers, questions and references lie, and the options that decide how they are read."""
+
+    answers: Path
+    questions: Path | None = None
+    references: Path | None = None
+    permute: bool = False
+    seed: int = 0
+    rules: str = "published"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A benchmark. `readers` joins questions and replies per answer format; `parsers` read a reply; `published` names each format's own parser."""
+
+    name: str
+    readers: Mapping[str, Callable[[Files], Rows]]
+    parsers: Mapping[str, Parse]
+    judge: Callable[[Question, Any], Verdict]
+    metrics: tuple[Metric, ...]
+    totals: tuple[Total, ...]
+    headline: str
+    published: Mapping[str, str] = field(default_factory=dict)
+    finish: Callable[[list[Item]], None] | None = None
+    baselines: Callable[[list[Question]], dict[str, float]] | None = None

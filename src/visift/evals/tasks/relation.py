@@ -1,0 +1,19 @@
+"""Spatial relation on our own questions: yes or no, with the yes rate beside the accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from visift.evals import metrics
+from visift.evals.tasks import pope
+
+TASK = replace(
+    pope.TASK,
+    name="relation",
+    totals=(
+        metrics.total_rate("accuracy", "right"),
+        metrics.total_rate("yes_rate", "yes"),
+        metrics.whole(metrics.YES_NO[0]),
+    ),
+    headline="accuracy",
+)

@@ -1,0 +1,327 @@
+import json
+
+import eval_samples as samples
+import pytest
+
+from visift.core.errors import DataError, UsageError
+from visift.core.files import read_json, read_jsonl
+from visift.evals import tasks
+from visift.evals.compare import compare
+from visift.evals.score import blind_score, score
+
+
+def values(result: dict, names: tuple[str, ...]) -> list[float]:
+    return [result["metrics"][n]["value"] for n in names]
+
+
+POPE = ("f1", "accuracy", "yes_rate")
+# f1, accuracy, yes_rate and no-answers of 720 questions, half of them yes
+PREDICTORS = {
+    "gold": (lambda c: c.reference, [1, 1, 0.5], 0),
+    "all yes": (lambda c: "Yes", [2 / 3, 0.5, 1], 0),
+    "all no": (lambda c: "No", [0, 0.5, 0], 0),
+    "empty": (lambda c: "", [0, 0, 0], 720),
+    "wrong": (lambda c: "no" if c.reference == "Yes" else "yes", [0, 0, 0.5], 0),
+    "german": (lambda c: "Ja, da ist einer", [0, 0, 0], 720),
+    "chinese": (lambda c: "是的", [0, 0, 0], 720),
+    "endless": (lambda c: samples.ENDLESS, [0, 0, 0], 720),
+    "endless yes": (lambda c: "Yes " + samples.ENDLESS, [2 / 3, 0.5, 1], 0),
+    "sentences": (lambda c: f"There is {'a' if c.reference == 'Yes' else 'no'} thing.", [1, 1, 0.5], 0),
+    # two of the three yes questions of a picture are met, one no question is a false alarm: tp 2, fp 1, fn 1
+    "shifted": (lambda c: "Yes" if c.id[-1] in "012" else "No", [2 / 3, 2 / 3, 0.5], 0),
+}
+
+
+@pytest.fixture(scope="module")
+def existence(tmp_path_factory):
+    return samples.existence(tmp_path_factory.mktemp("existence"))
+
+
+@pytest.mark.parametrize("name", PREDICTORS)
+def test_pope_of_degenerate_predictors(name, existence, tmp_path):
+    say, expected, silent = PREDICTORS[name]
+    result = score("pope", samples.answer_all(tmp_path / "a.jsonl", existence, say), questions=existence)
+    assert values(result, POPE) == pytest.approx(expected)
+    assert result["counts"] == {
+        "total": 720,
+        "scored": 720,
+        "no_answer": silent,
+        "unscored": {},
+        "duplicate": 0,
+        "extra": 0,
+    }
+    for group in ("random", "popular", "adversarial"):
+        assert result["groups"][group]["f1"]["value"] == pytest.approx(expected[0])
+        assert result["groups"][group]["f1"]["n"] == 240
+    for row in result["metrics"].values():
+        assert row["low"] - 1e-6 <= row["value"] <= row["high"] + 1e-6 and row["clusters"] == 40 and row["n"] == 720
+
+
+def test_precision_and_recall_of_all_no_are_zero_not_an_error(existence, tmp_path):
+    result = score("pope", samples.answer_all(tmp_path / "a.jsonl", existence, lambda c: "No"), questions=existence)
+    assert {m: r["value"] for m, r in result["groups"]["random"].items()} == {
+        "f1": 0, "accuracy": 0.5, "precision": 0, "recall": 0, "yes_rate": 0,
+    }  # fmt: skip
+
+
+def test_cruel_text_and_every_parser(existence, tmp_path):
+    answers = samples.answer_all(tmp_path / "a.jsonl", existence, lambda c: samples.CRUEL if c.id[-1] == "0" else "Yes")
+    result = score("pope", answers, questions=existence, parser="all")
+    assert set(result["spread"]) == set(tasks.get("pope").parsers)
+    # CRUEL opens with "(((no, (((no, ...": no word of denial for LLaVA's rule, hence yes; neither yes nor no in MME's four characters
+    assert result["spread"]["llava"]["metrics"]["yes_rate"]["value"] == pytest.approx(1.0)
+    assert result["spread"]["mme"]["no_answer"] == 120
+
+
+def test_up_to_a_percent_unscored_is_reported_more_withholds_the_headline(existence, tmp_path):
+    few = samples.answer_all(
+        tmp_path / "few.jsonl", existence, lambda c: None if c.id.startswith("random-0-") else "Yes"
+    )
+    result = score("pope", few, questions=existence)
+    assert result["counts"]["unscored"] == {"missing": 6} and result["metrics"]["accuracy"]["value"] == pytest.approx(
+        0.5
+    )
+    assert result["rows"]["missing"] == [f"random-0-{k}" for k in range(6)]
+    many = samples.answer_all(
+        tmp_path / "many.jsonl", existence, lambda c: None if c.id.startswith("random-1") else "Yes"
+    )
+    result = score("pope", many, questions=existence)
+    assert result["metrics"]["f1"]["value"] is None and "66 of 720" in result["metrics"]["f1"]["withheld"]
+    assert json.dumps(result, allow_nan=False)
+
+
+def test_rows_are_joined_by_id_never_by_position(existence, tmp_path):
+    answers = samples.answer_all(tmp_path / "a.jsonl", existence, lambda c: c.reference)
+    lines = answers.read_text().splitlines()
+    answers.write_text("\n".join(reversed(lines)) + "\n")
+    assert score("pope", answers, questions=existence)["metrics"]["f1"]["value"] == 1
+
+
+def test_misfits_are_named(existence, tmp_path):
+    answers = samples.answer_all(tmp_path / "a.jsonl", existence, lambda c: c.reference)
+    lines = answers.read_text().splitlines()
+    row = json.loads(lines[0])
+    lines += [lines[1], json.dumps(row | {"id": "stranger"}), json.dumps(row | {"text": "otherwise"})]
+    failed = json.loads(lines[2]) | {"finish": "error", "text": ""}
+    lines[2] = json.dumps(failed)
+    answers.write_text("\n".join(lines) + "\n")
+    result = score("pope", answers, questions=existence, out=tmp_path / "s")
+    assert result["rows"] == {
+        "missing": [row["id"], failed["id"]],
+        "duplicate": [json.loads(lines[1])["id"], row["id"]],
+        "extra": ["stranger"],
+    }
+    assert result["counts"]["unscored"] == {"answered twice, differently": 1, "failed request": 1}
+    items = {r["id"]: r for _, r in read_jsonl(tmp_path / "s" / "items.jsonl")}
+    assert items[row["id"]]["score"] is None and len(items) == 720
+    assert read_json(tmp_path / "s" / "score.json") == result
+
+
+def test_bad_input_says_what_and_where(existence, tmp_path):
+    answers = tmp_path / "a.jsonl"
+    answers.write_text('{"id": "x"}\n')
+    with pytest.raises(DataError, match=r"a\.jsonl:1.*'task' is missing"):
+        score("pope", answers, questions=existence)
+    answers.write_text("[1]\n")
+    with pytest.raises(DataError, match=r"a\.jsonl:1.*expected a JSON object"):
+        score("pope", answers, questions=existence)
+    with pytest.raises(UsageError, match="task 'nope' is unknown"):
+        score("nope", answers)
+    with pytest.raises(UsageError, match="--questions is missing"):
+        score("pope", answers)
+    with pytest.raises(UsageError, match="parser 'nope' is unknown"):
+        score("pope", answers, questions=existence, parser="nope")
+    with pytest.raises(UsageError, match="format 'nope'|from format"):
+        score("pope", answers, questions=existence, format="nope")
+    bad = samples.question_set(tmp_path / "bad", [samples.conversation("q", "s", "?", "perhaps")])
+    with pytest.raises(DataError, match="neither yes nor no"):
+        score("pope", answers, questions=bad)
+
+
+def test_the_same_input_gives_the_same_bytes(existence, tmp_path):
+    answers = samples.answer_all(tmp_path / "a.jsonl", existence, PREDICTORS["shifted"][0])
+    for name in ("one", "two"):
+        score("pope", answers, questions=existence, out=tmp_path / name)
+    for file in ("score.json", "items.jsonl"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+# --- tag listing
+
+LISTS = [
+    ["large red circle", "small blue star", "large blue star"],
+    ["small red circle", "small blue star", "small pink ring", "large red circle"],
+    ["small blue star", "large pink ring"],
+]
+
+
+def said(names: list[str]) -> str:
+    return "\n".join(f"{k}. {name}" for k, name in enumerate(names, 1))
+
+
+# reply to each of the three pictures -> accuracy, position_free, per_item, no_answer
+LISTINGS = {
+    "gold": ([said(names) for names in LISTS], [1, 1, 1], 0),
+    "words around": ([said([f"a {n}, it seems" for n in names]) for names in LISTS], [1, 1, 1], 0),
+    "rotated": ([said(names[1:] + names[:1]) for names in LISTS], [0, 1, 0], 0),
+    "first two swapped": ([said([n[1], n[0], *n[2:]]) for n in LISTS], [(1 / 3 + 1 / 2 + 0) / 3, 1, 3 / 9], 0),
+    "missing last": ([said(n[:-1]) for n in LISTS], [(2 / 3 + 3 / 4 + 1 / 2) / 3] * 2 + [6 / 9], 0),
+    "two too many": ([said([*n, "small pink ring", "x"]) for n in LISTS], [1, 1, 1], 0),
+    "one name repeated": (
+        [said(["small blue star"] * 4)] * 3,
+        [(1 / 3 + 1 / 4 + 1 / 2) / 3, (1 / 3 + 1 / 4 + 1 / 2) / 3, 3 / 9],
+        0,
+    ),
+    "shape and colour only": ([said([" ".join(n.split()[1:]) for n in names]) for names in LISTS], [0, 0, 0], 0),
+    "hedging": ([said(["large small red blue pink circle star ring"] * 4)] * 3, [0, 0, 0], 0),
+    "empty": ([""] * 3, [0, 0, 0], 3),
+    "prose": (["A red circle and stars."] * 3, [0, 0, 0], 3),
+    "german": (["1. grosser roter Kreis"] * 3, [0, 0, 0], 0),
+    "endless": ([samples.ENDLESS] * 3, [0, 0, 0], 3),
+    "endless list": (
+        ["\n".join(f"{k}. large red circle" for k in range(1, 5000))] * 3,
+        [(1 / 3 + 1 / 4) / 3] * 2 + [2 / 9],
+        0,
+    ),
+    "cruel": ([samples.CRUEL] * 3, [0, 0, 0], 3),
+}
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+def test_listing_of_degenerate_predictors(name, tmp_path):
+    replies, expected, silent = LISTINGS[name]
+    questions = samples.listing(tmp_path / "q", LISTS)
+    answers = samples.answer_all(tmp_path / "a.jsonl", questions, lambda c: replies[int(c.id[-1])])
+    result = score("tag-listing", answers, questions=questions)
+    assert values(result, ("accuracy", "position_free", "per_item")) == pytest.approx(expected)
+    assert result["counts"]["no_answer"] == silent and result["metrics"]["accuracy"]["flag"] == "fewer than 30 pictures"
+
+
+def test_permuted_truth_takes_the_oracle_to_zero_and_leaves_single_marks_out(tmp_path):
+    distinct = [[f"small {c} circle", f"large {c} star", f"small {c} ring"] for c in ("red", "blue", "pink")]
+    questions = samples.listing(tmp_path / "q", [*distinct, ["small red star"]])
+    answers = samples.answer_all(
+        tmp_path / "a.jsonl", questions, lambda c: said([*distinct, ["small red star"]][int(c.id[-1])])
+    )
+    result = score("tag-listing", answers, questions=questions, permute=True)
+    assert values(result, ("accuracy", "position_free")) == [0, 1]
+    assert result["counts"]["total"] == 3 and result["counts"]["left_out"] == {"a single mark: nothing to permute": 1}
+    assert result["recipe"]["truth"] == "permuted within each picture, seed 0"
+    with pytest.raises(UsageError, match="cannot be permuted"):
+        score("pope", answers, questions=questions, permute=True)
+
+
+def test_the_blind_reader_knows_only_numbers(tmp_path):
+    train = samples.listing(
+        tmp_path / "t", [["red circle", "blue star"]] * 2 + [["pink ring", "pink ring", "blue star"]]
+    )
+    held_out = samples.listing(
+        tmp_path / "h",
+        [["red circle", "blue star"], ["red circle", "pink ring", "blue star"], ["red circle"], ["a b"] * 4],
+    )
+    # two marks: both right; three: 2 of 3; one (never seen): red circle is commonest at 1; four: none of its names is known
+    assert blind_score(train, held_out)["metrics"]["accuracy"]["value"] == pytest.approx((1 + 2 / 3 + 1 + 0) / 4)
+
+
+def test_a_listing_question_without_its_manifest_is_an_error(tmp_path):
+    questions = samples.question_set(tmp_path / "q", [samples.conversation("q", "s", "List.", "1. x")])
+    with pytest.raises(DataError, match="not in the manifest"):
+        score("tag-listing", samples.answer_all(tmp_path / "a.jsonl", questions, lambda c: "1. x"), questions=questions)
+
+
+# --- short answers
+
+
+def test_counting_reads_numbers_and_shows_the_majority(tmp_path):
+    gold = ["1", "2", "2", "2", "0"]
+    replies = ["one", "There are 2 of them.", "2 or 3", "", "zero"]
+    questions = samples.question_set(
+        tmp_path / "q", (samples.conversation(f"q{k}", f"s{k}", "How many?", g) for k, g in enumerate(gold))
+    )
+    answers = samples.answer_all(tmp_path / "a.jsonl", questions, lambda c: replies[int(c.id[1])])
+    result = score("counting", answers, questions=questions)
+    assert result["metrics"]["accuracy"]["value"] == pytest.approx(3 / 5) and result["counts"]["no_answer"] == 2
+    assert result["baselines"] == {"majority": 3 / 5}
+
+
+def test_colour_relation_and_caption(tmp_path):
+    one = samples.question_set(
+        tmp_path / "c", (samples.conversation(f"q{k}", f"s{k}", "What colour?", "red") for k in range(4))
+    )
+    replies = ["Red.", "the red", "blue", "it is red"]
+    answers = samples.answer_all(tmp_path / "c.jsonl", one, lambda c: replies[int(c.id[1])])
+    assert score("colour", answers, questions=one)["metrics"]["accuracy"]["value"] == 0.5
+
+    two = samples.question_set(
+        tmp_path / "r", (samples.conversation(f"q{k}", f"s{k}", "Left?", "Yes" if k else "No") for k in range(4))
+    )
+    answers = samples.answer_all(tmp_path / "r.jsonl", two, lambda c: "Yes")
+    result = score("relation", answers, questions=two)
+    assert values(result, ("accuracy", "yes_rate", "f1")) == pytest.approx([0.75, 1, 6 / 7])
+
+    truth = "a large red circle, a small blue star and a small blue star"
+    three = samples.question_set(
+        tmp_path / "t", (samples.conversation(f"q{k}", f"s{k}", "Describe.", truth) for k in range(4))
+    )
+    replies = [truth, "A small blue star.", "", "a small blue star, a small blue star, a cat and a large red circle"]
+    answers = samples.answer_all(tmp_path / "t.jsonl", three, lambda c: replies[int(c.id[1])])
+    result = score("caption", answers, questions=three)
+    assert values(result, ("recall", "precision")) == pytest.approx([(1 + 1 / 3 + 0 + 1) / 4, 7 / 8])
+
+
+# --- comparing
+
+
+def test_compare_pairs_by_question(existence, tmp_path):
+    for name in ("gold", "all yes", "shifted"):
+        score(
+            "pope",
+            samples.answer_all(tmp_path / f"{name}.jsonl", existence, PREDICTORS[name][0]),
+            questions=existence,
+            out=tmp_path / name,
+        )
+    found = compare(tmp_path / "all yes", tmp_path / "gold")
+    assert found["headline"] == "f1" and found["metrics"]["f1"]["difference"] == pytest.approx(1 / 3)
+    assert (
+        found["metrics"]["accuracy"]["difference"] == pytest.approx(0.5) and found["metrics"]["accuracy"]["p"] < 0.001
+    )
+    assert (found["only_a"], found["only_b"]) == (0, 360) and found["counts"] == {"shared": 720, "dropped": 0}
+    same = compare(tmp_path / "gold", tmp_path / "gold")["metrics"]["f1"]
+    assert (same["difference"], same["low"], same["high"], same["p"]) == (0, 0, 0, 1)
+    back = compare(tmp_path / "gold", tmp_path / "all yes")["metrics"]["f1"]
+    assert back["difference"] == pytest.approx(-1 / 3)
+
+
+def test_compare_of_independent_questions_uses_mcnemar(tmp_path):
+    questions = samples.question_set(
+        tmp_path / "q", (samples.conversation(f"{k:03d}", f"s{k}", "How many?", "1") for k in range(100))
+    )
+    for name, wrong in (("a", range(20)), ("b", range(15, 22))):
+        answers = samples.answer_all(
+            tmp_path / f"{name}.jsonl", questions, lambda c, wrong=wrong: "2" if int(c.id) in wrong else "1"
+        )
+        score("counting", answers, questions=questions, out=tmp_path / name)
+    row = compare(tmp_path / "a", tmp_path / "b")["metrics"]["accuracy"]
+    # only A wrong: 0..14 (15 questions), only B wrong: 20, 21
+    assert (
+        row["difference"] == pytest.approx(0.13)
+        and row["p"] == pytest.approx(0.0023498535, rel=1e-6)
+        and "McNemar" in row["method"]
+    )
+
+
+def test_compare_refuses_what_cannot_be_paired(existence, tmp_path):
+    score(
+        "pope",
+        samples.answer_all(tmp_path / "a.jsonl", existence, lambda c: "Yes"),
+        questions=existence,
+        out=tmp_path / "a",
+    )
+    other = samples.question_set(tmp_path / "o", [samples.conversation("z", "s", "?", "1")])
+    score(
+        "counting", samples.answer_all(tmp_path / "b.jsonl", other, lambda c: "1"), questions=other, out=tmp_path / "b"
+    )
+    with pytest.raises(UsageError, match="different tasks"):
+        compare(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(DataError, match="no such file"):
+        compare(tmp_path / "a", tmp_path / "nothing")
