@@ -11,10 +11,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import shutil  # noqa: E402
+import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).parent / "models"))  # tiny_vlm: the random VLM that several rooms train
 
 # The same examples on every run: a red CI can be repeated. New ones come with a changed test.
 settings.register_profile(

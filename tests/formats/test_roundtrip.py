@@ -46,7 +46,12 @@ def interleaved(name: str = "c1") -> Conversation:
     return Conversation(
         name,
         (picture(2), picture(0), picture(1)),
-        (user("first ", 0, " then\n", 1, "?"), assistant("Both."), user(2, "and this"), assistant("A third.", "sentence")),
+        (
+            user("first ", 0, " then\n", 1, "?"),
+            assistant("Both."),
+            user(2, "and this"),
+            assistant("A third.", "sentence"),
+        ),
         FOREIGN,
         {"source": "x"},
     )
@@ -143,7 +148,9 @@ def test_a_placeholder_spread_over_parts_is_seen() -> None:
         (list(TEXT), (user("q"), assistant("a", train=False)), "not to be trained on"),
     ],
 )
-def test_what_a_format_cannot_hold_is_refused_with_the_reason(names: list[str], turns: tuple[Turn, ...], reason: str) -> None:
+def test_what_a_format_cannot_hold_is_refused_with_the_reason(
+    names: list[str], turns: tuple[Turn, ...], reason: str
+) -> None:
     for name in names:
         with pytest.raises(DataError, match=reason) as e:
             TEXT[name][1](Conversation("the-id", (), turns, FOREIGN))

@@ -43,3 +43,5 @@ def convert(
     print(f"{report['rows']} conversations from {report['from']} to {report['to']}: {report['out']}{left}")
     if report["image_root"]:
         print(f"image root: {report['image_root']}")
+    elif report["to"] not in ("webdataset", "parquet"):
+        print("picture paths are as in the source, relative to its image root")

@@ -177,8 +177,9 @@ def write(
     if embedding:
         return int(embedding.write(out, samples()))
     count = 0
+    rows = (row for row, _ in samples())
     with row_writer(out) as write_row:
-        for row, _ in samples():
+        for row in messages.with_early_pictures(rows) if format == "messages" else rows:
             write_row(row)
             count += 1
     return count

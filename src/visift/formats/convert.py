@@ -72,7 +72,7 @@ def convert(
             locate = _locate_under(folder)
         else:
             stream = read(path, source, image_root, on_fault=fault)
-            result = (image_root or path.parent) if to in TEXT else None
+            result = image_root if to in TEXT else None
             locate = _locate_under(image_root or path.parent)
         rows = write(out, _ticked(stream, tick), to, locate=locate, on_fault=fault)
     if rejected:

@@ -6,13 +6,16 @@ Written so that every column has one type in all rows: `datasets.load_dataset("j
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from visift.core.errors import DataError
 from visift.core.types import Conversation, Part, Turn, get
 from visift.formats.normal import EXTRA, assemble, exportable, extras, row_id, safe_path
 from visift.formats.placeholder import PICTURE_FIELDS, SPEAKERS, picture_paths, split
+from visift.formats.rows import json_bytes
+
+INFERRED = 9 << 20  # bytes; a little less than what `datasets` looks at
 
 
 def encode(conversation: Conversation) -> dict[str, Any]:
@@ -24,13 +27,35 @@ def encode(conversation: Conversation) -> dict[str, Any]:
         "messages": [
             {
                 "role": t.role,
-                "content": [{"type": "image"} if p.text is None else {"type": "text", "text": p.text} for p in t.parts],
+                # "text": null on pictures, because parts with different keys would not share a type
+                "content": [{"type": "image" if p.text is None else "text", "text": p.text} for p in t.parts],
             }
             for t in c.turns
         ],
         "images": [p.path for p in c.images],
         EXTRA: json.dumps(held, ensure_ascii=False, allow_nan=False) if held else "",
     }
+
+
+def with_early_pictures(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows, refused (DataError) when the first picture comes after so much text that `datasets` calls the column null.
+
+    It infers the types from the first 10 MiB and fails on what comes later.
+    """
+    before = 0
+    stream = iter(rows)
+    for row in stream:
+        if row["images"]:
+            if before > INFERRED:
+                raise DataError(
+                    f"{before >> 20} MiB of rows without a picture come first: `datasets` would read 'images' as null",
+                    where=f"conversation {row['id']}", remedy="mix the rows (visift mix), or convert to parquet",
+                )  # fmt: skip
+            yield row
+            yield from stream
+        else:
+            before += len(json_bytes(row))
+            yield row
 
 
 def decode(row: Any, number: int, where: str) -> Conversation:

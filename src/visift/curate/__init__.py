@@ -1,0 +1,1 @@
+"""What stands between made data and training: check, mix, decontaminate, the dataset card."""
