@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from visift.core.errors import DataError
+from visift.core.rle import fills
 
 Role = Literal["system", "user", "assistant"]
 ROLES: tuple[Role, ...] = ("system", "user", "assistant")
@@ -57,11 +58,15 @@ class Region:
             else:
                 if not seg or any(len(p) < 6 or len(p) % 2 or not np.isfinite(p).all() for p in seg):
                     raise DataError("polygon needs at least three finite x, y pairs", where=f"region {self.id}")
-                if max(abs(v) for p in seg for v in p) > 4 * max(height, width):  # pycocotools would walk there in pixels
+                if max(abs(v) for p in seg for v in p) > 4 * max(
+                    height, width
+                ):  # pycocotools would walk there in pixels
                     raise DataError("polygon lies far outside the picture", where=f"region {self.id}")
                 raw = coco_mask.merge(coco_mask.frPyObjects(seg, height, width))
             counts = raw["counts"]
-            text = counts.decode() if isinstance(counts, bytes) else str(counts)
+            text = counts.decode("ascii") if isinstance(counts, bytes) else str(counts)
+            if isinstance(seg, dict) and not fills(text, height * width):
+                raise ValueError("its runs do not fill the picture")
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as e:
             raise DataError(
                 f"malformed segmentation ({e})", where=f"region {self.id}", remedy="expected COCO polygons or RLE"

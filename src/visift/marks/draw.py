@@ -18,7 +18,7 @@ WHITE: Colour = (255, 255, 255)
 BLACK: Colour = (0, 0, 0)
 
 CLEAR_DIGIT = 12.5  # pixels a digit is high in what the model sees
-SMALLEST_DIGIT = 9  # pixels on the drawn picture, however small that is
+SMALLEST_DIGIT = 12  # pixels on the drawn picture, however small that is
 CLEAR_PAD = 0.1  # of the digit's height, on every side; at least 1 pixel
 OVERSIZE = 8  # digits are drawn this many times larger, then averaged down
 BOLD = 0.05  # of the digit's height: stroke added on every side

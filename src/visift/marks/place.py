@@ -48,7 +48,7 @@ def _coarse_to_fine(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     spread = CELL * 2**0.5
     edge = cKDTree(np.argwhere(_outside_edge(full)))
     row, column = np.unravel_index(int(depth.argmax()), depth.shape)
-    first = np.argwhere(np.ones((CELL, CELL), bool)) + (row * CELL, column * CELL)
+    first = np.argwhere(np.ones((CELL, CELL), bool)) + np.array([row * CELL, column * CELL])
     best = float(edge.query(first)[0].max())
     hopeful = depth + spread >= best
     if np.count_nonzero(hopeful) * CELL * CELL > mask.size // 8:
@@ -86,16 +86,15 @@ def place_glyphs(
     boxes: list[Box | None] = [None] * len(pieces)
     for k in range(len(pieces)):
         boxes[k] = _best(pieces[k], centers[k], sizes[k], [b for b in boxes if b], height, width)
-    for _ in range(3):  # a later glyph may have found no room that an earlier one can make
+    moved = True
+    while moved:  # a later glyph may have found no room that an earlier one can make; each move frees one for good
         moved = False
         for k, box in enumerate(boxes):
             others = [b for j, b in enumerate(boxes) if b and j != k]
             if box and any(_overlap(box, other) for other in others):
                 new = _best(pieces[k], centers[k], sizes[k], others, height, width)
-                moved |= new != box and not any(_overlap(new, other) for other in others)
-                boxes[k] = new
-        if not moved:
-            break
+                if not any(_overlap(new, other) for other in others):
+                    boxes[k], moved = new, True
     return [b for b in boxes if b]
 
 

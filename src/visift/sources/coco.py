@@ -215,7 +215,7 @@ def read_index(images: Path, files: dict[str, Path]) -> Index:
     for row in rows.values():
         row.seal(len(listed))
     _unique_paths(listed, next(iter(files.values())))
-    if any("/" in picture[1] for picture in listed[:1]) and not (images / listed[0][1]).is_file():
+    if not closed and not (images / listed[0][1]).is_file():
         listed = [(i, p.rpartition("/")[2], w, h, lic) for i, p, w, h, lic in listed]  # LVIS names the split's folder
     return Index(listed, categories, rows.get("instances"), rows.get("captions"), rows.get("panoptic"), closed)
 
@@ -242,9 +242,7 @@ class _File:
 
 def _read_file(path: Path) -> _File:
     found = _File()
-    seen: set[str] = set()
     for key, value, offset, length in elements(path):
-        seen.add(key)
         if key not in ("images", "annotations", "categories", "licenses"):
             continue
         if not isinstance(value, dict):
@@ -267,8 +265,7 @@ def _read_file(path: Path) -> _File:
         elif isinstance(value.get("id"), int | str):
             found.licences[value["id"]] = licence_name(_utf8(value))
     if not found.pictures:
-        missing = "has no 'images'" if "images" not in seen else "lists no pictures"
-        raise DataError(f"{missing}, so it is no COCO file", where=path, remedy="is it the right JSON?")
+        raise DataError("lists no 'images', so it is no COCO file", where=path, remedy="is it the right JSON?")
     ids = [picture[0] for picture in found.pictures]
     if len(set(ids)) != len(ids):
         twice = next(i for i in ids if ids.count(i) > 1)

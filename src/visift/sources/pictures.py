@@ -12,7 +12,7 @@ from visift.core.errors import DataError
 from visift.core.files import sha256_bytes, write_atomic
 
 MAX_PIXELS = 80_000_000  # checked before decoding; 80 megapixels are 240 MB of RGB
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "MPO")  # none that starts another program
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # none that starts another program
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm"})
 
 

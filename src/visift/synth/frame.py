@@ -20,13 +20,15 @@ from visift.marks.tag import draw_layout
 from visift.sources.pictures import write_jpeg
 from visift.sources.source import Source
 
-KINDS = {  # kind -> the module that holds its `KIND`
+KINDS = {  # kind -> the module that holds its `KIND`, or module:name
     "mark": "visift.synth.mark",
     "listing": "visift.synth.listing",
     "tag-qa": "visift.synth.tag_qa",
     "dialog": "visift.synth.dialog",
     "difference": "visift.synth.difference",
     "demonstration": "visift.synth.demonstration",
+    "skills": "visift.synth.questions",
+    "questions": "visift.synth.questions:QUESTIONS",
 }
 TAG_OPTIONS = {"numbering": "random", "style": "clear", "model_px": 336, "max_tags": MAX_TAGS}
 Item = Scene | tuple[Scene, ...]
@@ -94,13 +96,14 @@ def load_kind(name: str) -> Kind:
     """Raises UsageError for a kind that does not exist."""
     if name not in KINDS:
         raise UsageError(f"kind {name!r} is not one of {', '.join(KINDS)}")
+    path, _, attribute = KINDS[name].partition(":")
     try:
-        module = import_module(KINDS[name])
+        module = import_module(path)
     except ModuleNotFoundError as e:
-        if e.name != KINDS[name]:
+        if e.name != path:
             raise
         raise UsageError(f"kind {name!r} is not available yet") from e
-    spec: Kind = module.KIND
+    spec: Kind = getattr(module, attribute or "KIND")
     return spec
 
 

@@ -65,12 +65,12 @@ HIDDEN = 0.45  # of the region's own box: where less of it is left, a varied lis
 
 def make(task: Task, scene: Scene) -> Made:
     """One conversation: picture and instruction, then the list of all marks in order."""
-    if task.options["styles"] not in ("plain", "varied"):
-        raise UsageError(f"styles {task.options['styles']!r} is neither plain nor varied")
+    if task.options["answers"] not in ("plain", "varied"):
+        raise UsageError(f"answers {task.options['answers']!r} is neither plain nor varied")
     tagged, picture, rejected = draw_tagged(task, scene)
     gen = rng(task.seed, "listing", scene.id)
     number = int(gen.integers(len(INSTRUCTIONS)))
-    style = int(gen.integers(len(ANSWERS))) if task.options["styles"] == "varied" else 0
+    style = int(gen.integers(len(ANSWERS))) if task.options["answers"] == "varied" else 0
     text = ANSWERS[style](tagged.marks, scene)
     conversation = Conversation(
         row_id("listing", scene), (picture,), (user(0, INSTRUCTIONS[number]), assistant(text, "list")),
@@ -101,4 +101,4 @@ def _doubt(mark: Mark, scene: Scene) -> str:
 
 
 ANSWERS = (_plain, _with_article, _with_doubt)
-KIND = Kind(make, {**TAG_OPTIONS, "styles": "plain"})
+KIND = Kind(make, {**TAG_OPTIONS, "answers": "plain"})

@@ -5,9 +5,9 @@ from __future__ import annotations
 IRREGULAR = {
     "person": "people", "man": "men", "woman": "women", "child": "children", "mouse": "mice", "sheep": "sheep",
     "skis": "skis", "scissors": "scissors", "knife": "knives", "leaf": "leaves", "shelf": "shelves", "foot": "feet",
-    "tooth": "teeth", "goose": "geese", "deer": "deer", "fish": "fish", "calf": "calves", "wolf": "wolves",
+    "tooth": "teeth", "goose": "geese", "deer": "deer", "fish": "fish", "calf": "calves", "wolf": "wolves", "broccoli": "broccoli",
 }  # fmt: skip
-PLURAL_ALREADY = frozenset({"skis", "scissors"})  # named in the plural, no article
+NO_ARTICLE = frozenset({"skis", "scissors", "broccoli", "food", "bread", "water", "grass", "snow", "sand"})
 VOWEL_SOUND = frozenset("aeiou")
 CONSONANT_SOUND = ("uni", "use", "eu", "one")  # a unicycle, a one-way sign
 SILENT_H = ("hour", "honest", "heir")
@@ -28,8 +28,8 @@ def plural(name: str) -> str:
 
 
 def with_article(name: str) -> str:
-    """`a dog`, `an apple`, `an orange square`; `skis` and other plurals stay as they are."""
-    if name.rpartition(" ")[2] in PLURAL_ALREADY:
+    """`a dog`, `an apple`, `an orange square`; `skis`, `broccoli` and their like take none."""
+    if name.rpartition(" ")[2] in NO_ARTICLE:
         return name
     low = name.lower()
     vowel = (low[:1] in VOWEL_SOUND and not low.startswith(CONSONANT_SOUND)) or low.startswith(SILENT_H)

@@ -1,0 +1,49 @@
+"""Some pictures of a source, by file name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from PIL import Image
+
+from visift.core.errors import DataError
+from visift.core.types import Scene
+from visift.sources.source import Source
+
+
+@dataclass
+class Chosen:
+    """The scenes of `source` whose picture has one of `names`, in the source's order. DataError for a name it lacks."""
+
+    source: Source
+    names: tuple[str, ...]
+
+    @property
+    def roots(self) -> dict[str, str]:
+        return self.source.roots
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        return tuple(getattr(self.source, "categories", ()))
+
+    def describe(self) -> dict[str, Any]:
+        return {**self.source.describe(), "chosen": sorted(self.names)}
+
+    def __len__(self) -> int:
+        return len(set(self.names))
+
+    def __iter__(self) -> Iterator[Scene]:
+        missing = set(self.names)
+        for scene in self.source:
+            name = PurePosixPath(scene.path).name
+            if name in self.names:
+                missing.discard(name)
+                yield scene
+        if missing:
+            raise DataError(f"the source has no picture {sorted(missing)[0]!r}", remedy="check names and --images")
+
+    def open(self, scene: Scene) -> Image.Image:
+        return self.source.open(scene)
