@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from jinja2.exceptions import TemplateError
@@ -27,7 +28,8 @@ from visift.core.types import Conversation, Picture, Turn
 from visift.models.load import Vlm
 
 OPEN, CLOSE = "\ue000", "\ue001"  # private-use characters around a stand-in's number
-STAND_IN = re.compile(f"{OPEN}(\\d+){CLOSE}")
+BLANK = "\u2003"  # around those: a blank that is missing afterwards was trimmed by the template, as the text's will be
+STAND_IN = re.compile(f"({BLANK}?){OPEN}(\\d+){CLOSE}({BLANK}?)")
 GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 Shape = tuple[
@@ -55,6 +57,7 @@ class Piece:
     text: str
     part: int = -1
     learnt: int = -1  # the turn as whose answer this is learnt, or -1
+    trim: str = ""  # "l", "r" or both: blanks that the template takes off the part's text
 
 
 class Renderer:
@@ -114,7 +117,7 @@ class Renderer:
                 if part.image is not None:
                     order.append(part.image)
                 else:
-                    text = part.text or ""
+                    text = _trimmed(part.text or "", piece.trim)
                     if control := self.special_re.search(text):
                         raise DataError(f"its text holds the control token {control[0]!r}", where=where,
                                         remedy="replace it in the data; a picture is a part of its own")  # fmt: skip
@@ -160,18 +163,19 @@ class Renderer:
         Structured parts; plain text with the family's picture marks in it; one structured text part with those marks
         (for templates that would gather all pictures in front).
         """
-        problem = ""
+        problem, said = "", False
         for way in ("parts", "text", "one part"):
             try:
                 text, spans = self._run(self._messages(shape, way), generate)
             except (TemplateError, TypeError, ValueError, AttributeError, KeyError) as e:
-                problem = problem or str(e).strip() or type(e).__name__
+                if not problem or (type(e) is TemplateError and not said):  # what the template itself says goes first
+                    problem, said = str(e).strip() or type(e).__name__, type(e) is TemplateError
                 continue
             pieces = self._split(text, [kind for _, kinds in shape for kind in kinds], inline=way != "parts")
             if pieces is None:
                 problem = problem or "the chat template drops, repeats or reorders parts of it"
                 continue
-            return self._mark(pieces, spans, shape)
+            return self._mark(pieces, [*(spans or []), *self._leads(pieces, shape, way)], shape)
         raise DataError(
             f"does not fit the model's chat template ({problem})", remedy="change the roles or the template"
         )
@@ -184,7 +188,7 @@ class Renderer:
                 if kind == "i" and way == "parts":
                     content.append({"type": "image"})
                 else:
-                    content.append({"type": "text", "text": f"{OPEN}{number}{CLOSE}"})
+                    content.append({"type": "text", "text": f"{BLANK}{OPEN}{number}{CLOSE}{BLANK}"})
                 number += 1
             joined = "".join(c.get("text", "") for c in content)
             whole: Any = (
@@ -202,44 +206,67 @@ class Renderer:
         )  # fmt: skip
         return texts[0], [tuple(s) for s in spans[0]] if marked else None
 
-    def _split(self, text: str, kinds: list[str], inline: bool) -> list[tuple[int, int, str, int]] | None:
-        """(start, end, text, part) of each piece, or None unless every part occurs once and in order."""
+    def _split(self, text: str, kinds: list[str], inline: bool) -> list[tuple[int, int, Piece]] | None:
+        """(start, end, piece) in the rendered text, or None unless every part occurs once and in order."""
         if "{'type'" in text:  # a template for plain text printed the list of parts
             return None
         image = self.family.marker
         pattern = STAND_IN if inline else re.compile(f"{STAND_IN.pattern}|{re.escape(image)}")
         pieces, at, number = [], 0, 0
         for match in pattern.finditer(text):
-            kind = "t" if match[1] is not None and kinds[int(match[1])] == "t" else "i"
-            if number >= len(kinds) or kinds[number] != kind or (match[1] is not None and int(match[1]) != number):
+            stands = match[2] is not None
+            kind = kinds[int(match[2])] if stands else "i"
+            if number >= len(kinds) or kinds[number] != kind or (stands and int(match[2]) != number):
                 return None
             if match.start() > at:
-                pieces.append((at, match.start(), text[at : match.start()], -1))
-            mark = "" if kind == "t" else image if not inline else self.family.picture_text
-            pieces.append((match.start(), match.end(), mark, number))
+                pieces.append((at, match.start(), Piece(text[at : match.start()])))
+            mark = "" if kind == "t" else self.family.picture_text if inline else image
+            trim = "" if kind == "i" else ("" if match[1] else "l") + ("" if match[3] else "r")
+            pieces.append((match.start(), match.end(), Piece(mark, number, trim=trim)))
             at, number = match.end(), number + 1
         if at < len(text):
-            pieces.append((at, len(text), text[at:], -1))
+            pieces.append((at, len(text), Piece(text[at:])))
         return pieces if number == len(kinds) else None
 
+    def _leads(self, pieces: list[tuple[int, int, Piece]], shape: Shape, way: str) -> list[tuple[int, int]]:
+        """What stands between the end of a generation prompt and the answer: the model will have to write it."""
+        found = []
+        for turn, (role, kinds) in enumerate(shape):
+            part = sum(len(k) for _, k in shape[:turn])
+            at = next((k for k, (_, _, p) in enumerate(pieces) if p.part == part), 0)
+            if role != "assistant" or not kinds or at == 0 or pieces[at - 1][2].part >= 0:
+                continue
+            try:
+                text, _ = self._run(self._messages(shape[:turn], way), True)
+            except TemplateError:  # a conversation that cannot be asked to go on here
+                continue
+            before = self._split(text, [kind for _, kinds in shape[:turn] for kind in kinds], inline=way != "parts")
+            lead = before[-1][2].text if before and before[-1][2].part < 0 else ""
+            start, end, piece = pieces[at - 1]
+            if piece.text.startswith(lead) and len(lead) < len(piece.text):
+                found.append((start + len(lead), end))
+        return found
+
     def _mark(
-        self, pieces: list[tuple[int, int, str, int]], spans: list[tuple[int, int]] | None, shape: Shape
+        self, pieces: list[tuple[int, int, Piece]], spans: list[tuple[int, int]], shape: Shape
     ) -> tuple[Piece, ...]:
         """Say of each piece as which turn's answer it is learnt, and give every answer its end."""
         turn_of = [k for k, (_, kinds) in enumerate(shape) for _ in kinds]
         answers = {k for k, (role, _) in enumerate(shape) if role == "assistant"}
+        inside = {  # a learnt span -> the turn whose part lies in it or follows it
+            span: next((turn_of[p.part] for x, _, p in pieces if p.part >= 0 and span[0] <= x <= span[1]), -1)
+            for span in spans
+        }
         made: list[Piece] = []
-        for start, end, text, part in pieces:
-            if part >= 0:
-                made.append(Piece(text, part, turn_of[part] if turn_of[part] in answers else -1))
+        for start, end, piece in pieces:
+            if piece.part >= 0:
+                turn = turn_of[piece.part]
+                made.append(replace(piece, learnt=turn if turn in answers else -1))
                 continue
-            cuts = sorted({start, end, *(c for s in spans or () for c in s if start < c < end)})
-            for a, b in zip(cuts, cuts[1:], strict=False):
-                owner = next((s for s in spans or () if s[0] <= a < s[1]), None)
-                inside = owner and next(
-                    (turn_of[p] for x, _, _, p in pieces if p >= 0 and owner[0] <= x < owner[1]), -1
-                )
-                made.append(Piece(text[a - start : b - start], -1, -1 if inside is None else inside))
+            cuts = sorted({start, end, *(c for span in inside for c in span if start < c < end)})
+            for a, b in pairwise(cuts):
+                owner = next((turn for span, turn in inside.items() if span[0] <= a < span[1]), -1)
+                made.append(Piece(piece.text[a - start : b - start], learnt=owner))
         return tuple(self._with_ends(made))
 
     def _with_ends(self, pieces: list[Piece]) -> list[Piece]:
@@ -254,7 +281,7 @@ class Renderer:
             if last.get(piece.learnt) == k:
                 following = "".join(p.text for p in pieces[k + 1 : _next_part(pieces, k)])
                 end = re.match(rf"\s*(?:{self.special_re.pattern})", following)
-                made.append(Piece(end[0] if end else self.eos, -1, piece.learnt))
+                made.append(Piece(end[0] if end else self.eos, learnt=piece.learnt))
                 pieces = _drop(pieces, k + 1, len(end[0]) if end else len(following) - len(following.lstrip()))
             k += 1
         return made
@@ -269,6 +296,11 @@ def _drop(pieces: list[Piece], k: int, count: int) -> list[Piece]:
     rest = list(pieces)
     while count > 0 and k < len(rest):
         cut = min(count, len(rest[k].text))
-        rest[k] = Piece(rest[k].text[cut:], -1, rest[k].learnt)
+        rest[k] = replace(rest[k], text=rest[k].text[cut:])
         count, k = count - cut, k + 1
     return rest
+
+
+def _trimmed(text: str, sides: str) -> str:
+    text = text.lstrip() if "l" in sides else text
+    return text.rstrip() if "r" in sides else text
