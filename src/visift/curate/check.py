@@ -177,6 +177,7 @@ def _check_ours(dataset: Dataset, report: Report, max_tokens: int) -> None:
 
 def _manifest_faults(tagged: TaggedPicture) -> list[tuple[str, str, str]]:
     """Numbers 1..N, disjoint regions, centres inside, areas as stated."""
+    import numpy as np
     from pycocotools import mask as coco_mask
 
     again = "draw the picture again: the manifest is not of this partition"
@@ -193,7 +194,7 @@ def _manifest_faults(tagged: TaggedPicture) -> list[tuple[str, str, str]]:
             return [(f"mark {m.number}", f"mask is of size {rle['size']}", again)]
         if area != m.area:
             faults.append((f"mark {m.number}", f"area is {area}, stated {m.area}", again))
-        point = coco_mask.frPyObjects([[*m.center, 1, 1]], tagged.height, tagged.width)
+        point = coco_mask.frPyObjects(np.array([[*m.center, 1, 1]], float), tagged.height, tagged.width)
         if int(coco_mask.area(coco_mask.merge([rle, *point], intersect=True))) != 1:
             faults.append((f"mark {m.number}", "its centre lies outside its region", again))
     if int(coco_mask.area(coco_mask.merge(masks))) != sum(areas):
