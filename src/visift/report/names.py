@@ -1,0 +1,83 @@
+"""What tasks, models and controls are called on the page, and in which order they stand."""
+
+from __future__ import annotations
+
+MODELS = {
+    "base": "the shipped weights, before any of this training",
+    "control": "fine-tuned from base for as many steps with the same seed, on more of its own untagged questions and captions",
+    "listing": "the same, with a part of those rows replaced by lists of numbered objects and questions about them",
+    "blind": "no model: at each number it says the name that stood there most often in training lists of that length",
+}
+TASKS = {
+    "tag-listing": ("Tag listing", "name what stands at each number"),
+    "existence": ("Existence", "is there a …? (POPE's three kinds of no)"),
+    "counting": ("Counting", "how many …?"),
+    "colour": ("Colour", "which colour has the …?"),
+    "relation": ("Relation", "is the … left of, right of, above, below the …?"),
+    "caption": ("Caption", "which of the things are named"),
+}
+VARIANTS = {
+    "shuffled": "truth permuted",
+    "area": "numbered by area",
+    "grey": "grey picture",
+    "tagged": "on tagged pictures",
+}
+CONTROLS = {  # where it is found in a model's or a task's name, what it is called, what it tells
+    "blind": (
+        "Blind reader",
+        "Says the same list for every picture with as many numbers: the most frequent name at each number of the training "
+        "lists. Whatever it scores can be had without looking.",
+    ),
+    "grey": (
+        "Grey picture",
+        "The tuned model is asked about an even grey picture of the same size. What is left of its score comes from habit, "
+        "not from the picture.",
+    ),
+    "shuffled": (
+        "Truth permuted",
+        "The same answers, scored after the truth of each picture was moved to other numbers. A model that ties each number "
+        "to its object falls to about zero; one that names the right things in any order does not.",
+    ),
+    "area": (
+        "Numbered by area",
+        "The same scenes, numbered by size instead of at random. A higher score here than with random numbers would mean "
+        "that the order gives objects away.",
+    ),
+}  # fmt: skip
+
+
+def ordered_models(names: list[str]) -> list[str]:
+    """Known models in their order, then the others as they come."""
+    return [m for m in MODELS if m in names] + [n for n in names if n not in MODELS]
+
+
+def ordered_tasks(names: list[str]) -> list[str]:
+    """Known tasks in their order, each followed by its variants, then the others as they come."""
+    bases, variants = list(TASKS), ["", *VARIANTS]
+
+    def place(name: str) -> tuple[int, int]:
+        base, variant = split_task(name)
+        return (bases.index(base) if base in TASKS else len(bases), variants.index(variant))
+
+    return sorted(names, key=place)
+
+
+def split_task(name: str) -> tuple[str, str]:
+    """`existence-tagged` -> (`existence`, `tagged`); the variant is empty where there is none."""
+    base, _, variant = name.rpartition("-")
+    return (base, variant) if base and variant in VARIANTS else (name, "")
+
+
+def task_title(name: str) -> str:
+    base, variant = split_task(name)
+    title = TASKS[base][0] if base in TASKS else base
+    return f"{title}, {VARIANTS[variant]}" if variant else title
+
+
+def task_note(name: str) -> str:
+    base, _ = split_task(name)
+    return TASKS[base][1] if base in TASKS else ""
+
+
+def metric_title(name: str) -> str:
+    return {"f1": "F1", "position_free": "any order", "per_item": "per item"}.get(name, name.replace("_", " "))

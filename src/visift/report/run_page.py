@@ -1,0 +1,116 @@
+"""The page of a recipe's run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from visift.core.types import get
+from visift.report.disagreements import run_disagreements
+from visift.report.names import CONTROLS, MODELS, ordered_tasks, split_task, task_title
+from visift.report.plots import Block, Curves, curves, difference_blocks, estimate, score_block, thin_axes
+from visift.report.render import write_page
+from visift.report.run_folder import Run
+from visift.report.scenes import scene_groups
+from visift.report.score_table import headline_of, recipe_rows, table_rows
+
+
+def write_report(run: Path, out: Path | None = None) -> Path:
+    """Write the page of a run folder (default RUN/report.html) and return its path.
+
+    Raises DataError when RUN has no summary.json or a file of it is malformed. Parts of a run that are absent are said to
+    be absent on the page.
+    """
+    found = Run(run)
+    comparisons = found.listed("comparisons")
+    order = list(dict.fromkeys([*found.tasks, *(str(r.get("task")) for r in comparisons)]))
+    columns = [(m, found.series[m]) for m in found.models]
+    where = str(run / "summary.json")
+    seconds = get(found.summary, "seconds", dict, where, {})
+    return write_page(
+        out or run / "report.html",
+        "run.html.j2",
+        title=get(found.summary, "title", str, where, "visift run"),
+        verdicts=[_verdict(row) for row in found.listed("verdicts")],
+        models=[(m, found.series[m], MODELS.get(m, "")) for m in found.models],
+        scene_groups=scene_groups(found),
+        blocks=score_blocks(found),
+        columns=columns,
+        table=table_rows([(m, found.scores[m]) for m in found.models], found.tasks),
+        differences=difference_blocks(comparisons, found.series, ordered_tasks(order)),
+        comparisons=sorted(comparisons, key=lambda r: order.index(str(r.get("task")))),
+        plots=loss_plots(found),
+        controls=controls(found),
+        disagreements=run_disagreements(found),
+        recipes=recipe_rows([(m, found.scores[m]) for m in found.models], found.tasks),
+        seconds=sorted(seconds.items(), key=lambda kv: -kv[1]),
+        machine=get(found.summary, "machine", dict, where, {}),
+        recipe=found.summary.get("recipe", {}),
+    )
+
+
+def score_blocks(run: Run) -> list[Block]:
+    """A block for every task's headline, the majority baseline as a dashed line."""
+    blocks = []
+    for task in run.tasks:
+        having = [m for m in run.models if task in run.scores[m]]
+        metric = headline_of(run.scores[having[0]][task])
+        block = score_block(task, metric, [(m, run.series[m], run.scores[m][task]["metrics"]) for m in having])
+        baselines = run.scores[having[0]][task].get("baselines", {})
+        if baselines:
+            name, value = max(baselines.items(), key=lambda kv: kv[1])
+            block.line, block.line_text = block.axis.at(value), f"dashed: {name.replace('_', ' ')} {value:.3f}"
+        blocks.append(block)
+    return thin_axes(blocks)
+
+
+def _verdict(row: Mapping[str, Any]) -> dict[str, Any]:
+    """kind is yes, no or open; a verdict that is none of the known words is shown as open."""
+    where = f"verdict {row.get('claim', '?')}"
+    word = get(row, "verdict", str, where)
+    head, _, reason = word.partition(":")
+    kind = {"supported": "yes", "not supported": "no"}.get(head.strip(), "open")
+    found = estimate({**row, "value": row.get("effect")}, where)
+    return {**row, **found, "kind": kind, "word": head.strip(), "reason": reason.strip(), "text": get(row, "text", str, where)}
+
+
+def loss_plots(run: Run) -> list[Curves]:
+    """One plot of all arms; below it one an arm whose log tells its sources apart."""
+    if not run.train_logs:
+        return []
+    lines = [
+        (arm, run.series.get(arm, k), [(float(r["step"]), float(r["loss"])) for r in rows])
+        for k, (arm, rows) in enumerate(run.train_logs.items())
+    ]  # fmt: skip
+    plots = [curves("All rows of each arm", lines)]
+    for arm, rows in run.train_logs.items():
+        names = list(dict.fromkeys(name for r in rows for name in r.get("sources", {})))
+        if len(names) > 1:
+            parts = [
+                (name, k, [(float(r["step"]), float(r["sources"][name])) for r in rows if name in r.get("sources", {})])
+                for k, name in enumerate(sorted(names))
+            ]  # fmt: skip
+            plots.append(curves(f"“{arm}” by kind of row", parts))
+    return plots
+
+
+def controls(run: Run) -> list[dict[str, Any]]:
+    """Each control, what it tells, and its scores beside the plain ones; `block` is None where it was not run."""
+    found = []
+    for key, (title, what) in CONTROLS.items():
+        rows = [(m, t) for m in run.models for t in run.tasks if t in run.scores[m]]
+        hits = [(m, t) for m, t in rows if key in m.split("-") or split_task(t)[1] == key]
+        if not hits:
+            found.append({"title": title, "what": what, "block": None})
+            continue
+        task = split_task(hits[0][1])[0]
+        plain = [(m, t) for m, t in rows if t == task and m in {m for m, _ in hits} | {"control", "listing"} and (m, t) not in hits]
+        metric = headline_of(run.scores[hits[0][0]][hits[0][1]])
+        shown = [
+            (f"{m}, {title.lower()}" if (m, t) in hits and key not in m.split("-") else m, run.series[m], run.scores[m][t]["metrics"])
+            for m, t in [*hits, *plain]
+            if split_task(t)[0] == task and metric in run.scores[m][t]["metrics"]
+        ]
+        found.append({"title": title, "what": what, "block": score_block(task, metric, shown, title=task_title(task))})
+    return found

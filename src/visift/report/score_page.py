@@ -1,0 +1,135 @@
+"""The page of any set of score folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from visift.core.errors import UsageError, VisiftError
+from visift.core.files import read_json
+from visift.core.types import get
+from visift.report.disagreements import TaskDisagreements, disagreements
+from visift.report.names import ordered_tasks, task_title
+from visift.report.plots import Block, difference_blocks, score_block, thin_axes
+from visift.report.render import write_page
+from visift.report.run_folder import read_items
+from visift.report.score_table import headline_of, recipe_rows, table_rows
+
+Folders = dict[str, dict[str, Path]]  # column -> task -> score folder
+
+
+def score_folders(paths: Sequence[Path]) -> list[Path]:
+    """Every folder at or below `paths` that holds a score.json. Raises UsageError for a path that has none."""
+    found: dict[Path, None] = {}
+    for path in paths:
+        below = sorted(p.parent for p in path.rglob("score.json"))
+        if not below:
+            raise UsageError(
+                "holds no score.json and no summary.json", where=path, remedy="make one with `visift score … --out DIR`"
+            )
+        found |= dict.fromkeys(below)
+    return list(found)
+
+
+def write_score_report(folders: list[Path], out: Path) -> Path:
+    """Write a page with the scores of `folders` (each holds score.json, and items.jsonl) and return its path.
+
+    Folders of one task stand beside each other; the first of them is what the others are compared with, paired by question.
+    Raises UsageError when a folder holds no score, DataError when one is malformed.
+    """
+    paths = score_folders(folders)
+    scores = {p: read_json(p / "score.json") for p in paths}
+    for path, score in scores.items():
+        get(score, "metrics", dict, str(path / "score.json"))
+    columns = _columns(paths, {p: get(s, "task", str, str(p / "score.json")) for p, s in scores.items()})
+    series = {name: k for k, name in enumerate(columns)}
+    by_name = [(name, {task: scores[p] for task, p in tasks.items()}) for name, tasks in columns.items()]
+    tasks = ordered_tasks(list(dict.fromkeys(t for _, s in by_name for t in s)))
+    blocks, groups = [], []
+    for task in tasks:
+        having = [(name, s[task]) for name, s in by_name if task in s]
+        metric = headline_of(having[0][1])
+        blocks.append(score_block(task, metric, [(name, series[name], s["metrics"]) for name, s in having]))
+        groups += _group_blocks(task, metric, [(name, series[name], s) for name, s in having])
+    comparisons, notes = _compared(columns, tasks)
+    return write_page(
+        out,
+        "scores.html.j2",
+        title="Scores: " + ", ".join(task_title(t) for t in tasks),
+        columns=list(series.items()),
+        blocks=thin_axes(blocks),
+        group_blocks=thin_axes(groups),
+        table=table_rows(by_name, tasks),
+        differences=difference_blocks(comparisons, series, tasks),
+        comparisons=comparisons,
+        notes=notes,
+        disagreements=_disagreements(columns, tasks, series),
+        recipes=recipe_rows(by_name, tasks),
+    )
+
+
+def _columns(paths: Sequence[Path], tasks: dict[Path, str]) -> Folders:
+    """What a folder is called: its path below what all share, without its last part where that is the task."""
+    shared = Path(os.path.commonpath([p.resolve() for p in paths])) if len(paths) > 1 else paths[0].resolve().parent
+    columns: Folders = {}
+    for path in paths:
+        relative = path.resolve().relative_to(shared)
+        parts = relative.parts
+        if parts and parts[-1] == tasks[path]:
+            parts = parts[:-1]
+        name = "/".join(parts) or path.resolve().name
+        key = tasks[path]
+        while key in columns.get(name, {}):  # two folders of one task that would share a column
+            name = str(relative)
+            if key in columns.get(name, {}):
+                raise UsageError("is given twice", where=path)
+        columns.setdefault(name, {})[key] = path
+    return columns
+
+
+def _group_blocks(task: str, metric: str, scores: Sequence[tuple[str, int, Any]]) -> list[Block]:
+    names = list(dict.fromkeys(g for _, _, s in scores for g in s.get("groups", {})))
+    blocks = []
+    for group in names:
+        rows = [(name, k, s["groups"][group]) for name, k, s in scores if group in s.get("groups", {})]
+        shown = metric if metric in rows[0][2] else next(iter(rows[0][2]), None)
+        if shown:
+            blocks.append(score_block(task, shown, rows, title=f"{task_title(task)}: {group}"))
+    return blocks
+
+
+def _compared(columns: Folders, tasks: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The paired differences to the first folder of each task, and why a pair has none."""
+    from visift.evals.compare import compare
+
+    rows, notes = [], []
+    for task in tasks:
+        first, *others = [(name, at[task]) for name, at in columns.items() if task in at]
+        for name, path in others:
+            try:
+                found = compare(first[1], path)
+            except VisiftError as e:
+                notes.append(f"{task_title(task)}: {name} is not compared with {first[0]}: {e.what}")
+                continue
+            metric = found["metrics"][found["headline"]]
+            rows.append(
+                {"task": task, "metric": found["headline"], "a": first[0], "b": name, "delta": metric["difference"]}
+                | {k: metric[k] for k in ("low", "high", "p", "n", "clusters", "method")}
+            )
+    return rows, notes
+
+
+def _disagreements(columns: Folders, tasks: Sequence[str], series: dict[str, int]) -> list[TaskDisagreements]:
+    found = []
+    for task in tasks:
+        first, *others = [(name, read_items(at[task])) for name, at in columns.items() if task in at]
+        for name, items in others:
+            title = f"{task_title(task)}: {first[0]} and {name}"
+            side_a, side_b = (first[0], series[first[0]], first[1], {}), (name, series[name], items, {})
+            if first[1] and items:
+                found.append(disagreements(title, side_a, side_b, None))
+    return found
+
+
