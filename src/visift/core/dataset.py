@@ -13,6 +13,7 @@ counts are there; they are written after everything else of the part.
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from typing import Any, TypeVar
 import visift
 from visift.core.errors import DataError, UsageError, VisiftError
 from visift.core.executor import Executor, map_ordered
-from visift.core.files import once, read_json, read_jsonl, sha256_json, under, write_json, write_jsonl
+from visift.core.files import canonical_json, once, read_json, read_jsonl, sha256_json, under, write_json, write_jsonl
 from visift.core.progress import progress
 from visift.core.types import Conversation, Picture, TaggedPicture
 
@@ -70,7 +71,7 @@ def build(
     roots     name -> absolute folder of pictures that stay where they are; not part of the content
     max_rejected  more than this share of rejected items stops the run (VisiftError); what was finished stays
     """
-    settings = {"kind": kind, "part": PART, **settings}
+    settings = json.loads(canonical_json({"kind": kind, "part": PART, **settings}))  # as a restart will read them
     if (out / "dataset.json").exists():
         card = read_json(out / "dataset.json")
         if card.get("config_sha256") != sha256_json(settings):
@@ -82,7 +83,7 @@ def build(
     if out.exists() and not out.is_dir():
         raise UsageError("is a file, a folder is needed", where=out, remedy="choose another --out")
     state = out / ".build"
-    if sha256_json(once(state / "settings.json", lambda: settings)) != sha256_json(settings):
+    if once(state / "settings.json", lambda: settings) != settings:
         raise UsageError(
             "holds a build begun with other settings", where=out, remedy="choose another --out or remove it"
         )

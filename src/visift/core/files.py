@@ -127,14 +127,14 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
 def under(root: Path, relative: str) -> Path:
     """`root/relative`, refused (DataError) when it leaves `root`: absolute paths, `..`, links that point outside."""
     try:
+        if any(len(name.encode()) > 255 for name in relative.split("/")):
+            raise ValueError("a name is longer than 255 bytes")
         base = root.resolve()
         path = (base / relative).resolve()
     except (OSError, ValueError, RuntimeError) as e:
-        raise DataError(f"is no usable path ({e})", where=repr(relative)) from e
+        raise DataError(f"is no usable path ({e})", where=repr(relative[:200])) from e
     if not path.is_relative_to(base):
-        raise DataError(
-            "leads outside its root", where=repr(relative), remedy=f"paths must stay under {root}"
-        )
+        raise DataError("leads outside its root", where=repr(relative), remedy=f"paths must stay under {root}")
     return path
 
 
