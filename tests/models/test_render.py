@@ -94,9 +94,13 @@ def conversations(draw: st.DrawFn) -> Conversation:
 @pytest.mark.parametrize("name", TEMPLATES)
 @settings(max_examples=40, deadline=None)
 @given(c=conversations())
-def test_what_is_learnt_is_the_answers_and_their_ends(renderers: dict[str, Renderer], name: str, c: Conversation) -> None:
+def test_what_is_learnt_is_the_answers_and_their_ends(
+    renderers: dict[str, Renderer], name: str, c: Conversation
+) -> None:
     end = TEMPLATES[name][1]
-    space = " " if name in ("llama-2", "llava-hf", "vicuna") else ""  # the blank before the answer is part of its first token
+    space = (
+        " " if name in ("llama-2", "llava-hf", "vicuna") else ""
+    )  # the blank before the answer is part of its first token
     wanted = "".join(t.text + end for t in c.turns if t.role == "assistant" and t.train)
     found = learnt(renderers[name], c)
     assert found.replace(" ", "") == wanted.replace(" ", "")
@@ -107,7 +111,9 @@ def test_what_is_learnt_is_the_answers_and_their_ends(renderers: dict[str, Rende
 @pytest.mark.parametrize("name", TEMPLATES)
 @settings(max_examples=40, deadline=None)
 @given(c=conversations())
-def test_pictures_stay_between_the_texts_they_were_put_between(renderers: dict[str, Renderer], name: str, c: Conversation) -> None:
+def test_pictures_stay_between_the_texts_they_were_put_between(
+    renderers: dict[str, Renderer], name: str, c: Conversation
+) -> None:
     renderer = renderers[name]
     row = renderer.row(c)
     n = renderer.family.tokens
@@ -142,7 +148,9 @@ def test_ids_are_those_of_the_template_itself(renderers: dict[str, Renderer], na
 @pytest.mark.parametrize("name", TEMPLATES)
 @settings(max_examples=30, deadline=None)
 @given(question=text, reply=text)
-def test_the_prompt_is_the_beginning_of_the_row(renderers: dict[str, Renderer], name: str, question: str, reply: str) -> None:
+def test_the_prompt_is_the_beginning_of_the_row(
+    renderers: dict[str, Renderer], name: str, question: str, reply: str
+) -> None:
     renderer = renderers[name]
     c = conversation(user(0, question), assistant(reply))
     prompt, row = renderer.prompt(c), renderer.row(c)
@@ -161,9 +169,13 @@ def test_templates_that_trim_trim_the_texts(renderers: dict[str, Renderer]) -> N
 def test_a_system_turn_and_an_injected_one(renderers: dict[str, Renderer]) -> None:
     with_system = conversation(Turn("system", (Part(text="Be brief."),)), user("a"), assistant("b"))
     plain = renderers["chatml-plain"]
-    assert plain.tokenizer.decode(plain.row(with_system).input_ids).startswith("<|im_start|>system\nBe brief.<|im_end|>")
+    assert plain.tokenizer.decode(plain.row(with_system).input_ids).startswith(
+        "<|im_start|>system\nBe brief.<|im_end|>"
+    )
     assert "You are helpful." in plain.tokenizer.decode(plain.row(conversation(user("a"), assistant("b"))).input_ids)
-    assert "<<SYS>>\nBe brief." in renderers["llama-2"].tokenizer.decode(renderers["llama-2"].row(with_system).input_ids)
+    assert "<<SYS>>\nBe brief." in renderers["llama-2"].tokenizer.decode(
+        renderers["llama-2"].row(with_system).input_ids
+    )
     with pytest.raises(DataError, match=r"conversation c: .*System role not supported"):
         renderers["gemma"].row(with_system)
 

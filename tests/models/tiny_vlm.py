@@ -22,7 +22,18 @@ CHATML = (
     "{% endif %}{% endfor %}{% if m['role'] != 'assistant' %}{{ '<|im_end|>' }}{% endif %}{{ '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-SPECIALS = ("<s>", "</s>", "<pad>", "<image>", "<|im_start|>", "<|im_end|>", "[INST]", "[/INST]", "<start_of_turn>", "<end_of_turn>")
+SPECIALS = (
+    "<s>",
+    "</s>",
+    "<pad>",
+    "<image>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "[INST]",
+    "[/INST]",
+    "<start_of_turn>",
+    "<end_of_turn>",
+)
 CORPUS = (
     "1. large red circle\n2. small blue square\n3. green star\nList the objects one by one. What colour is it? yes no "
     "USER: ASSISTANT: user assistant system A chat between a curious human and an artificial intelligence assistant."

@@ -12,7 +12,9 @@ import typer
 def answer(
     task: Annotated[str, typer.Argument(help="pope, tag-listing, mme, …")],
     model: Annotated[str, typer.Option(help="A model folder or hub id.")],
-    questions: Annotated[Path, typer.Option(help="A dataset folder; each conversation's last answer is the reference.")],
+    questions: Annotated[
+        Path, typer.Option(help="A dataset folder; each conversation's last answer is the reference.")
+    ],
     out: Annotated[Path, typer.Option(help="Answers, one JSON object a line; run again it goes on.")],
     image_root: Annotated[list[str] | None, typer.Option(help="NAME=DIR: where the pictures lie.")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Longest reply, in tokens.")] = 128,

@@ -11,7 +11,8 @@ import typer
 
 def train(
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[RECIPE.yaml] [key=value …]", help="A recipe of settings, and settings.")
+        list[str] | None,
+        typer.Argument(metavar="[RECIPE.yaml] [key=value …]", help="A recipe of settings, and settings."),
     ] = None,
     model: Annotated[str, typer.Option(help="A model folder or hub id.")] = "",
     data: Annotated[list[Path] | None, typer.Option(help="A dataset folder; several are trained on together.")] = None,

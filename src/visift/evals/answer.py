@@ -150,7 +150,7 @@ class Engine:
         pad = vlm.tokenizer.pad_token_id
         self.pad = int(pad if pad is not None else vlm.tokenizer.eos_token_id)
         # the folder's own sampling settings do not apply: what is asked for stands in the answer's `decoding`
-        vlm.model.generation_config = GenerationConfig(
+        vlm.model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
             max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=sorted(self.ends), pad_token_id=self.pad
         )
 

@@ -15,6 +15,7 @@ from transformers.utils import logging as hf_logging
 from visift.core.errors import DataError
 from visift.core.files import sha256_file
 from visift.models.attention import PLAIN
+from visift.models.builtin import FOLDER as BUILTIN
 from visift.models.families import Family, family_for
 
 # LLaVA-1.5's conversation, for a checkpoint whose tokenizer brings no template of its own.
@@ -59,13 +60,18 @@ class Vlm:
                     shutil.copyfile(file, folder / file.name)
 
 
+def where(model: str | Path) -> str:
+    """`builtin` is the folder of the base model that comes with visift; everything else names itself."""
+    return str(BUILTIN) if str(model) == "builtin" else str(model)
+
+
 def load(source: str | Path, *, dtype: torch.dtype = torch.float32, train: bool = False) -> Vlm:
     """Load a VLM strictly: safetensors only, no remote code, every weight accounted for. The model is in eval mode.
 
     `train` prepares it for training: no cache, and on CPU plain softmax attention (attention.py). Raises DataError when something is missing in the folder, and when weights are missing or left over.
     """
     hf_logging.disable_progress_bar()
-    path = str(source)
+    path = where(source)
     folder = Path(path)
     if folder.is_dir():
         _check_folder(folder)
@@ -139,7 +145,7 @@ def _template(tokenizer: Any, folder: Path) -> str:
 
 def fingerprint(model: str) -> dict[str, Any]:
     """What a model is known by: hashes of a folder's files (sizes only above 1 GB), or the hub id."""
-    folder = Path(model)
+    folder = Path(where(model))
     if not folder.is_dir():
         return {"hub": model}
     files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".json", ".jinja"))

@@ -43,12 +43,17 @@ class Plan:
         return len(self.length)
 
 
-COLUMNS = {"source": np.int16, "file": np.int32, "offset": np.int64, "length": np.int32, "learnt": np.int32, "pictures": np.int16}
+COLUMNS = {
+    "source": np.int16,
+    "file": np.int32,
+    "offset": np.int64,
+    "length": np.int32,
+    "learnt": np.int32,
+    "pictures": np.int16,
+}
 
 
-def make_plan(
-    out: Path, datasets: Sequence[Dataset], renderer: Renderer, max_length: int, max_rejected: float
-) -> Plan:
+def make_plan(out: Path, datasets: Sequence[Dataset], renderer: Renderer, max_length: int, max_rejected: float) -> Plan:
     """Measure every row, or read the measurements an earlier run of the same data and model kept in `out`.
 
     Raises VisiftError when more than `max_rejected` of the rows cannot be used, and when none can.

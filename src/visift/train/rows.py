@@ -34,7 +34,9 @@ class Row:
 class Rows(TorchDataset):
     """Map-style: item k is row k of the plan, read from its file when asked for."""
 
-    def __init__(self, plan: Plan, datasets: Sequence[Dataset], renderer: Renderer, pictures: Sequence[Pictures]) -> None:
+    def __init__(
+        self, plan: Plan, datasets: Sequence[Dataset], renderer: Renderer, pictures: Sequence[Pictures]
+    ) -> None:
         self.plan, self.datasets, self.renderer, self.pictures = plan, datasets, renderer, pictures
         self.kept: dict[int, tuple[Conversation, Rendered]] = {}
 

@@ -81,7 +81,9 @@ def read_recipe(path: Path | None, overrides: Sequence[str] = ()) -> TrainSettin
             loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
             first = str(e).strip().splitlines()[0]
-            raise UsageError(f"cannot read the recipe ({first})", where=path, remedy="a YAML mapping is expected") from e
+            raise UsageError(
+                f"cannot read the recipe ({first})", where=path, remedy="a YAML mapping is expected"
+            ) from e
         if not isinstance(loaded, dict):
             raise UsageError("is not a mapping of settings", where=path, remedy=f"allowed keys: {', '.join(names())}")
         values.update(loaded)

@@ -80,7 +80,9 @@ def _census(model: nn.Module, stage: str, parts: dict[str, str], part_of: dict[s
         into[part] = into.get(part, 0) + parameter.numel()
     promised = TRAINS[stage] or {"llm"}
     if stage != "lora" and (set(trainable) - promised or set(frozen) & promised):
-        raise DataError(f"stage {stage} should train {sorted(promised)}, but would train {sorted(trainable)}", where="census")
+        raise DataError(
+            f"stage {stage} should train {sorted(promised)}, but would train {sorted(trainable)}", where="census"
+        )
     return {
         "stage": stage, "trainable": sum(trainable.values()), "frozen": sum(frozen.values()),
         "trainable_by_part": trainable, "frozen_by_part": frozen,

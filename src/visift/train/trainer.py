@@ -45,7 +45,11 @@ class StepLog(TrainerCallback):
         self.path, self.sources, self.tick, self.every = path, sources, tick, every
         self.clear()
         if path.exists():
-            lines = [line for line in path.read_text().splitlines() if json.loads(line or '{"step": 1e9}')["step"] <= resumed_at]
+            lines = [
+                line
+                for line in path.read_text().splitlines()
+                if json.loads(line or '{"step": 1e9}')["step"] <= resumed_at
+            ]
             write_atomic(path, "".join(line + "\n" for line in lines))
 
     def clear(self) -> None:
@@ -86,6 +90,7 @@ class VlmTrainer(Trainer):
         self.staged, self.settings, self.batches = staged, settings, batches
         self.step_log, self.checkpoints, self.start = log, checkpoints, start
         self.positions = LearntPositions(staged.model.get_output_embeddings())
+        self.seeing = [p for n, p in staged.model.named_parameters() if staged.parts.get(n, "llm") != "llm"]
         self.model_accepts_loss_kwargs = True  # so that the step's number of learnt tokens is counted
         self.loss_is_scaled_for_ga = True  # and the loss below already divided by it
 
@@ -123,6 +128,8 @@ class VlmTrainer(Trainer):
             self.positions.keep = None
         each = F.cross_entropy(outputs.logits.float(), labels[:, 1:][learnt], reduction="none")  # (learnt,)
         loss = each.sum() / num_items_in_batch
+        if "pixel_values" not in inputs:  # text only: whatever sees pictures gets a gradient of zero, not none
+            loss = loss + sum(p.sum() * 0.0 for p in self.seeing)
         self._note(each.detach(), learnt, sources, inputs, ids)
         if self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes  # gradients are averaged over processes
@@ -153,8 +160,12 @@ class VlmTrainer(Trainer):
             groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
             for name, parameter in target.named_parameters():
                 if parameter.requires_grad:
-                    rate = self.settings.module_lr.get(self.staged.parts[name.removeprefix("module.")], self.settings.lr)
-                    groups.setdefault((rate, self.settings.weight_decay if name in decayed else 0.0), []).append(parameter)
+                    rate = self.settings.module_lr.get(
+                        self.staged.parts[name.removeprefix("module.")], self.settings.lr
+                    )
+                    groups.setdefault((rate, self.settings.weight_decay if name in decayed else 0.0), []).append(
+                        parameter
+                    )
             self.optimizer = torch.optim.AdamW(
                 [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()],
                 lr=self.settings.lr, betas=self.settings.betas, eps=self.settings.eps, fused=True,

@@ -1,0 +1,269 @@
+"""Training end to end on a tiny LLaVA: it learns, it counts tokens rightly, and it goes on exactly where it was killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
+import tiny_data
+import tiny_vlm
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForImageTextToText
+
+from visift.core.dataset import Dataset
+from visift.core.errors import DataError, UsageError, VisiftError
+from visift.core.files import sha256_file
+from visift.evals.answer import answer
+from visift.models import Renderer, load
+from visift.models.pictures import Pictures
+from visift.train import checkpoint
+from visift.train.plan import make_plan
+from visift.train.rows import Collator, Rows
+from visift.train.run import train
+from visift.train.settings import TrainSettings
+from visift.train.stages import prepare
+from visift.train.trainer import LearntPositions
+
+FAST = TrainSettings(steps=6, batch_size=4, lr=1e-3, bf16=False, threads=1, save_every=2)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_vlm.llava(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_data.dataset(tmp_path_factory.mktemp("mixed"), 16, mixed=True)
+
+
+def log(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "train_log.jsonl").read_text().splitlines()]
+
+
+def weights(out: Path) -> str:
+    return sha256_file(out / "model" / "model.safetensors")
+
+
+def changed(**values: object) -> TrainSettings:
+    return FAST.model_copy(update=values)
+
+
+@pytest.mark.integration
+def test_overfits_and_reproduces_the_answers(base: Path, tmp_path: Path) -> None:
+    data = tiny_data.dataset(tmp_path / "data", 8)
+    settings = changed(steps=240, batch_size=8, lr=4e-3, schedule="wsd", betas=(0.9, 0.98), save_every=1000)
+    result = train(str(base), [data], "full", tmp_path / "run", settings)
+    assert log(tmp_path / "run")[-1]["loss"] < 0.05
+    out = tmp_path / "answers.jsonl"
+    answer("tag-listing", result["model"], data, out, batch_size=8, max_new_tokens=40)
+    found = {row["id"]: row["text"] for row in map(json.loads, out.read_text().splitlines())}
+    assert found == {c.id: c.reference for c in Dataset(data)}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("stage", ["align", "sft", "lora", "full"])
+def test_a_stage_trains_what_it_says_and_nothing_else(base: Path, mixed: Path, tmp_path: Path, stage: str) -> None:
+    result = train(str(base), [mixed], stage, tmp_path / "run", FAST)
+    before = load(base).model.state_dict()
+    after = AutoModelForImageTextToText.from_pretrained(result["model"]).state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    parts = {load(base).family.part_of(name) for name in moved}
+    assert (
+        parts
+        == {
+            "align": {"projector"},
+            "sft": {"projector", "llm"},
+            "lora": {"llm"},
+            "full": {"vision", "projector", "llm"},
+        }[stage]
+    )
+    census = json.loads((tmp_path / "run" / "census.json").read_text())
+    assert census["trainable"] == sum(census["trainable_by_part"].values()) > 0
+    if stage == "lora":
+        assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").exists()
+        assert all("_proj" in name for name in moved)
+
+
+def test_frozen_modules_stay_in_eval_mode(base: Path) -> None:
+    vlm = load(base, train=True)
+    staged = prepare(vlm, "align", FAST)
+    vlm.model.train()
+    for module in staged.frozen:
+        module.eval()
+    training = {name.split(".")[1] for name, m in vlm.model.named_modules() if m.training and "." in name}
+    assert training == {"multi_modal_projector"}
+
+
+def batch_of(base: Path, data: Path, out: Path, rows: range) -> tuple[object, dict[str, torch.Tensor]]:
+    vlm = load(base, train=True)
+    datasets = [Dataset(data)]
+    renderer = Renderer(vlm)
+    made = Rows(make_plan(out, datasets, renderer, 512, 0.0), datasets, renderer, [Pictures(datasets[0], vlm.family)])
+    return vlm, Collator(vlm.family, 2)([made[k] for k in rows])
+
+
+def test_the_loss_over_learnt_positions_is_the_models_own_loss(base: Path, mixed: Path, tmp_path: Path) -> None:
+    vlm, batch = batch_of(base, mixed, tmp_path, range(16))
+    inputs = {k: batch[k] for k in ("input_ids", "attention_mask", "pixel_values")}
+    own = vlm.model(**inputs, labels=batch["labels"]).loss
+    positions = LearntPositions(vlm.model.get_output_embeddings())
+    learnt = batch["labels"][:, 1:] != -100
+    positions.keep = learnt
+    logits = vlm.model(**inputs).logits
+    assert logits.shape[0] == int(learnt.sum())
+    ours = torch.nn.functional.cross_entropy(logits, batch["labels"][:, 1:][learnt])
+    assert float(ours) == pytest.approx(float(own), abs=1e-5)
+
+
+def test_labels_decode_to_the_answers_of_every_row(base: Path, mixed: Path, tmp_path: Path) -> None:
+    vlm, batch = batch_of(base, mixed, tmp_path, range(16))
+    for labels, c in zip(batch["labels"], Dataset(mixed), strict=True):
+        wanted = "".join(t.text + "<|im_end|>" for t in c.turns if t.role == "assistant" and t.train)
+        assert vlm.tokenizer.decode(labels[labels != -100]) == wanted
+
+
+def test_cached_pictures_are_normalised_as_the_processor_does(base: Path, mixed: Path, tmp_path: Path) -> None:
+    vlm, batch = batch_of(base, mixed, tmp_path, range(1))
+    from PIL import Image
+
+    own = vlm.image_processor(Image.open(mixed / "images" / "0.png"), return_tensors="pt").pixel_values
+    assert torch.allclose(batch["pixel_values"], own, atol=1e-6)
+
+
+@pytest.mark.integration
+def test_one_batch_of_eight_is_eight_of_one(base: Path, mixed: Path, tmp_path: Path) -> None:
+    whole = changed(batch_size=8, steps=4)
+    train(str(base), [mixed], "sft", tmp_path / "a", whole)
+    train(str(base), [mixed], "sft", tmp_path / "b", whole.model_copy(update={"micro_batch": 1}))
+    a, b = log(tmp_path / "a"), log(tmp_path / "b")
+    assert [r["learnt"] for r in a] == [r["learnt"] for r in b]
+    assert [r["loss"] for r in a] == pytest.approx([r["loss"] for r in b], abs=2e-5)
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {path!r})
+from pathlib import Path
+from visift.train import checkpoint, trainer
+from visift.train.run import train
+from visift.train.settings import TrainSettings
+at, where = int(sys.argv[1]), sys.argv[2]
+if where == "saving":  # die while a checkpoint is being written
+    whole = checkpoint.write_json
+    def die(path, value):
+        if path.name == "whole.json" and value["step"] >= at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        whole(path, value)
+    checkpoint.write_json = die
+else:  # die in the middle of a step
+    loss = trainer.VlmTrainer.compute_loss
+    def die(self, *args, **kwargs):
+        if self.state.global_step >= at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return loss(self, *args, **kwargs)
+    trainer.VlmTrainer.compute_loss = die
+train({base!r}, [Path({data!r})], {stage!r}, Path({out!r}), TrainSettings(**{settings!r}))
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("stage", ["sft", "lora"])
+def test_killed_twice_it_ends_with_the_same_bits(base: Path, mixed: Path, tmp_path: Path, stage: str) -> None:
+    settings = changed(steps=9, micro_batch=2, lora_dropout=0.1)
+    train(str(base), [mixed], stage, tmp_path / "whole", settings)
+    out = tmp_path / "killed"
+    script = KILLED.format(
+        path=str(Path(__file__).parents[1] / "models"), base=str(base), data=str(mixed), out=str(out), stage=stage,
+        settings=settings.model_dump(mode="json"),
+    )  # fmt: skip
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for at, where, left in (("3", "step", ["step-00000002"]), ("6", "saving", ["step-00000002", "step-00000004"])):
+        run = subprocess.run([sys.executable, "-c", script, at, where], env=env, capture_output=True, check=False)
+        assert run.returncode == -signal.SIGKILL, run.stderr.decode()[-2000:]
+        assert sorted(p.name for p in (out / "checkpoints").glob("step-*")) == left
+    train(str(base), [mixed], stage, out, settings)
+    assert weights(out) == weights(tmp_path / "whole")
+    keys = ("step", "loss", "lr", "grad_norm", "learnt")
+    assert [[r[k] for k in keys] for r in log(out)] == [[r[k] for k in keys] for r in log(tmp_path / "whole")]
+    before = time.perf_counter()
+    assert train(str(base), [mixed], stage, out, settings)["steps"] == 9  # a finished run is not run again
+    assert time.perf_counter() - before < 0.5
+
+
+def test_a_damaged_checkpoint_is_passed_over(
+    base: Path, mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vlm = load(base, train=True)
+    staged = prepare(vlm, "sft", FAST)
+    optimizer = torch.optim.AdamW([p for p in staged.model.parameters() if p.requires_grad])
+    from transformers import TrainerState
+
+    for step in (2, 4, 6):
+        checkpoint.save(tmp_path, step, staged.model, optimizer, TrainerState())
+    assert [p.name for p in sorted(tmp_path.iterdir())] == ["step-00000004", "step-00000006"]
+    torn = tmp_path / "step-00000006" / "weights.safetensors"
+    torn.write_bytes(torn.read_bytes()[:-10])
+    found = checkpoint.latest(tmp_path)
+    assert found is not None and found.name == "step-00000004"
+    assert "step-00000006 is damaged (weights.safetensors)" in capsys.readouterr().err
+
+    kept = load_file(found / "weights.safetensors")
+    name = sorted(kept)[0]
+    kept["renamed"] = kept.pop(name)
+    save_file(kept, found / "weights.safetensors")
+    with pytest.raises(DataError, match="2 weights do not match"):
+        checkpoint.load_weights(found, staged.model)
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import TrainerState
+
+    staged = prepare(load(base, train=True), "align", FAST)
+    optimizer = torch.optim.AdamW([p for p in staged.model.parameters() if p.requires_grad])
+    checkpoint.save(tmp_path, 2, staged.model, optimizer, TrainerState())
+
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(VisiftError, match=r"No space left.*goes on from the last whole checkpoint"):
+        checkpoint.save(tmp_path, 4, staged.model, optimizer, TrainerState())
+    assert [p.name for p in tmp_path.iterdir()] == ["step-00000002"]
+
+
+def test_another_run_in_the_same_folder_is_refused(base: Path, mixed: Path, tmp_path: Path) -> None:
+    train(str(base), [mixed], "align", tmp_path / "run", changed(steps=1))
+    with pytest.raises(UsageError, match="holds a run of another"):
+        train(str(base), [mixed], "align", tmp_path / "run", changed(steps=2))
+
+
+def test_rows_that_are_too_long_are_counted_and_stop_the_run_when_many(base: Path, mixed: Path, tmp_path: Path) -> None:
+    with pytest.raises(VisiftError, match=r"of 16 rows cannot be used, the first \(tiny-.*more than max_length 30"):
+        train(str(base), [mixed], "align", tmp_path / "a", changed(max_length=30))
+    result = train(str(base), [mixed], "align", tmp_path / "b", changed(max_length=30, max_rejected=1.0, steps=1))
+    rejected = (tmp_path / "b" / "rejected.jsonl").read_text().splitlines()
+    assert result["plan"]["rejected"] == len(rejected) > 0 and result["plan"]["longest"] <= 30
+    assert result["plan"]["rows"] + len(rejected) == 16
+
+
+def test_a_loss_that_is_no_number_stops_with_the_rows(base: Path, mixed: Path, tmp_path: Path) -> None:
+    with pytest.raises(VisiftError, match=r"rows tiny-.*: the loss is nan at step"):
+        train(str(base), [mixed], "full", tmp_path / "run", changed(lr=1e12, clip=0.0, warmup=0, steps=20))
+
+
+def test_bf16_learns_as_fp32_does(base: Path, mixed: Path, tmp_path: Path) -> None:
+    for name, bf16 in (("a", True), ("b", False)):
+        train(str(base), [mixed], "sft", tmp_path / name, changed(bf16=bf16))
+    a, b = log(tmp_path / "a"), log(tmp_path / "b")
+    assert [r["loss"] for r in a] == pytest.approx([r["loss"] for r in b], abs=0.05)
+    assert [r["loss"] for r in a] != [r["loss"] for r in b]
