@@ -79,7 +79,7 @@ def make_row(gen: np.random.Generator, simple: bool, hard: float) -> Row:
         digits = lessons.paste_digits(gen, picture, [(t.x, t.y, t.diameter // 2 + 1) for t in things])
         row.pictures.append(picture)
         row.labels.append(lessons.patch_labels(things, digits))
-        row.rounds = lessons.digit_rounds(gen, digits)
+        row.rounds = lessons.digit_rounds(gen, digits) if digits else []
         if things:
             row.rounds.append(("Describe the picture.", f"{caption(things)}."))
     elif simple:

@@ -1,0 +1,82 @@
+"""One job of a run, in a process of its own: `python -m visift.recipe.job '{"do": "synth", …}'`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from visift.core.errors import VisiftError
+
+
+def source_of(data: dict[str, Any], seed: int) -> Any:
+    if data.get("tabletop"):
+        from visift.sources.tabletop import Tabletop
+
+        return Tabletop(data["tabletop"], seed=seed, split=data["split"], level=data["level"], start=data["start"])
+    from visift.sources.coco import CocoSource
+
+    paths = {k: Path(data[k]) if data.get(k) else None for k in ("images", "annotations", "captions")}
+    return CocoSource(**paths)  # type: ignore[arg-type]
+
+
+def synth(seed: int, sets: list[dict[str, Any]]) -> None:
+    """Each set: {"data": …, "out": folder}."""
+    from visift.synth.frame import synthesise
+
+    for one in sets:
+        data = one["data"]
+        source = source_of(data, seed)
+        synthesise(data["kind"], source, Path(one["out"]), seed=seed, limit=data.get("limit"), **data["options"])
+
+
+def train(model: str, data: list[str], stage: str, out: str, settings: dict[str, Any]) -> None:
+    from visift.train.run import train as run
+    from visift.train.settings import settings_from
+
+    run(model, [Path(d) for d in data], stage, Path(out), settings_from(settings))
+
+
+def answer(model: str, sets: list[dict[str, Any]]) -> None:
+    """One model, loaded once, on several question sets: {"task", "questions", "out", "max_new_tokens", "grey"?}."""
+    import torch
+
+    from visift.evals.answer import answer as run
+    from visift.evals.answer import ready
+
+    torch.set_num_threads(1)
+    vlm = ready(model)
+    for one in sets:
+        task, questions, out = one.pop("task"), Path(one.pop("questions")), Path(one.pop("out"))
+        run(task, model, questions, out, vlm=vlm, **one)
+
+
+def pretrain(out: str, settings: dict[str, Any]) -> None:
+    from visift.models.builtin.pretrain import PretrainSettings
+    from visift.models.builtin.pretrain import pretrain as run
+
+    run(Path(out), PretrainSettings(**settings))
+
+
+def _end_with_parent() -> None:
+    """The parent holds the other end of stdin; when it is gone, so are we."""
+    while os.read(0, 1):  # not sys.stdin: its lock must be free when the interpreter ends
+        pass
+    os._exit(1)
+
+
+def main() -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    spec = json.loads(sys.argv[1])
+    try:
+        {"synth": synth, "train": train, "answer": answer, "pretrain": pretrain}[spec.pop("do")](**spec)
+    except VisiftError as e:
+        print(" ".join(str(e).split()), file=sys.stderr)
+        sys.exit(e.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""From a paired difference to a sentence: supported, not supported or undecided, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from visift.recipe.schema import Claim
+
+Compare = Callable[[str, str, str, str], dict[str, Any] | None]
+
+
+def judge(claim: Claim, scores: dict[str, dict[str, Any]], compare: Compare) -> dict[str, Any]:
+    """The verdict on one claim of a recipe. `compare(model_a, task_a, model_b, task_b)` gives B minus A with its interval."""
+    row: dict[str, Any] = {"claim": claim.name, "text": claim.text}
+    than_model, than_task = claim.than_model or claim.model, claim.than_task or claim.task
+    found = compare(than_model, than_task, claim.model, claim.task)
+    if found is None:
+        return row | {"verdict": "undecided: not measured", "why": "the two scores share no question"}
+    low, high, delta = found["low"], found["high"], found["delta"]
+    row |= {"effect": delta, "low": low, "high": high, "n": found["n"], "p": found["p"]}
+    base = scores.get("base", {}).get(claim.task, {}).get("metrics", {}).get(found["metric"])
+    if claim.chance is not None and base and base["low"] <= claim.chance <= base["high"]:
+        why = (
+            f"the base scores {base['value']:.2f} [{base['low']:.2f}, {base['high']:.2f}], chance is {claim.chance:.2f}"
+        )
+        return row | {"verdict": "undecided: base at floor", "why": why}
+    return row | {"verdict": verdict(claim, low, high), "why": f"difference {delta:+.3f} [{low:+.3f}, {high:+.3f}]"}
+
+
+def verdict(claim: Claim, low: float, high: float) -> str:
+    """By the 95 % interval of the difference alone."""
+    if claim.kind == "better":
+        supported, refuted = low > 0, high < 0
+    elif claim.kind == "no worse":
+        supported, refuted = low > -claim.margin, high < -claim.margin
+    else:
+        supported = -claim.margin < low and high < claim.margin
+        refuted = high < -claim.margin or low > claim.margin
+    return "supported" if supported else "not supported" if refuted else "undecided"
