@@ -16,7 +16,13 @@ from visift.evals.score import blind_score, score
 from visift.sources.tabletop import COLOURS, SHAPES, Tabletop
 from visift.synth.frame import synthesise
 
-SKILL_TASKS = {"existence": "pope", "counting": "counting", "colour": "colour", "relation": "relation", "caption": "caption"}
+SKILL_TASKS = {
+    "existence": "pope",
+    "counting": "counting",
+    "colour": "colour",
+    "relation": "relation",
+    "caption": "caption",
+}
 RIGHT = {  # how often an invented model says what is true
     "base": {"tag-listing": 0.05, "other": 0.72},
     "control": {"tag-listing": 0.08, "other": 0.78},
@@ -47,7 +53,9 @@ def make_run(run: Path, scenes: int = 24) -> Path:
         )  # fmt: skip
     scores["listing"]["tag-listing-grey"] = _score(run, "listing", "tag-listing-grey", "tag-listing", 0.03)
     scores["blind"] = {"tag-listing": blind_score(run / "data" / "listing", run / "questions" / "tag-listing")}
-    comparisons = [_compare(run, name, a, b) for name in tasks for a, b in (("control", "listing"), ("base", "listing"))]
+    comparisons = [
+        _compare(run, name, a, b) for name in tasks for a, b in (("control", "listing"), ("base", "listing"))
+    ]
     for arm in ("control", "listing"):
         write_jsonl(run / "models" / arm / "train_log.jsonl", _train_log(arm))
     write_json(run / "summary.json", _summary(scores, comparisons))
@@ -70,10 +78,12 @@ def _answer(c: Conversation, task: str, model: str, share: float) -> Answer:
         text = render_list(said)
         if gen.random() < 0.1:
             text = f"{text}\n{len(said) + 1}. {invent()}"
-        if model == "base" and gen.random() < 0.1:
+        if model == "base" and gen.random() < 0.3:
             text = HOSTILE
     elif gen.random() < share:
         text = truth
+    elif task == "caption":
+        text = HOSTILE
     else:
         text = {"yes": "no", "no": "yes"}.get(truth, "3" if truth.isdigit() and truth != "3" else f"a {invent()}.")
     decoding = {"mode": "generate", "max_new_tokens": 128}
@@ -98,7 +108,9 @@ def _train_log(arm: str) -> list[dict[str, Any]]:
         late = 1 / (1 + 2.718 ** ((step - 220) / 40)) if arm == "listing" else 0.25
         loss = 0.35 + 1.3 * late + 1.2 * 2.718 ** (-step / 25) + float(gen.normal(0, 0.06))
         row = {"step": step, "loss": round(abs(loss), 4), "lr": 1e-3}
-        rows.append(row | ({"sources": {"listing": row["loss"] * 1.2, "skills": row["loss"] * 0.7}} if arm == "listing" else {}))
+        rows.append(
+            row | ({"sources": {"listing": row["loss"] * 1.2, "skills": row["loss"] * 0.7}} if arm == "listing" else {})
+        )
     return rows
 
 

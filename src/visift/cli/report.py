@@ -10,10 +10,12 @@ import typer
 
 def report(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Run folders (summary.json), or folders with scores in or below them.")
+        list[Path],
+        typer.Argument(metavar="DIR...", help="Run folders (summary.json), or folders with scores in or below them."),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="The page; default DIR/report.html, or report.html here for several score folders.")
+        Path | None,
+        typer.Option(help="The page; default DIR/report.html, or report.html here for several score folders."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:

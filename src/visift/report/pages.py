@@ -21,7 +21,11 @@ def write_pages(folders: Sequence[Path], out: Path | None = None) -> list[Path]:
     runs = [f for f in folders if (f / "summary.json").exists()]
     scores = [f for f in folders if f not in runs]
     if out is not None and len(runs) + bool(scores) > 1:
-        raise UsageError("--out names one page, these folders make several", where=out, remedy="leave --out away, or report them one by one")
+        raise UsageError(
+            "--out names one page, these folders make several",
+            where=out,
+            remedy="leave --out away, or report them one by one",
+        )
     pages = [write_report(run, out) for run in runs]
     if scores:
         pages.append(write_score_report(scores, out or (scores[0] if len(scores) == 1 else Path()) / "report.html"))

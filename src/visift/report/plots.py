@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 from visift.core.errors import DataError
@@ -37,7 +38,7 @@ class Axis:
         step = nice_step((self.high - self.low) / 5)
         first = math.ceil(self.low / step - 1e-9)
         values = [k * step for k in range(first, int(self.high / step + 1e-9) + 1)]
-        return [(self.at(v), f"{v:g}" if abs(v) > step / 2 else "0") for v in values]
+        return [(self.at(v), f"{v:g}".replace("-", "−") if abs(v) > step / 2 else "0") for v in values]
 
 
 def nice_step(rough: float) -> float:
@@ -87,7 +88,7 @@ class Block:
     line: float | None = None
     line_text: str = ""
     show_axis: bool = True
-    task: str = ""
+    flag: str = ""  # a remark that holds for every row
 
 
 def number(value: float, signed: bool = False) -> str:
@@ -109,8 +110,12 @@ def estimate(row: Any, where: str) -> dict[str, Any]:
     found = dict(row)
     for key in ("value", "low", "high"):
         value = row.get(key)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)):
-            raise DataError(f"field {key!r} is {value!r}, expected a number", where=where, remedy="score again with --out")
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)
+        ):
+            raise DataError(
+                f"field {key!r} is {value!r}, expected a number", where=where, remedy="score again with --out"
+            )
         found[key] = None if value is None else float(value)
     return found
 
@@ -122,7 +127,9 @@ def score_row(label: str, series: int, metric: Any, axis: Axis, where: str) -> R
     if value is None:
         return Row(label, series, None, 0, 0, "withheld" if "withheld" in found else "no data", "", note=note)
     ends = (value if low is None else low, value if high is None else high)
-    return Row(label, series, axis.at(value), axis.at(ends[0]), axis.at(ends[1]), number(value), interval(low, high), note=note)
+    return Row(
+        label, series, axis.at(value), axis.at(ends[0]), axis.at(ends[1]), number(value), interval(low, high), note=note
+    )
 
 
 def score_block(task: str, metric: str, scores: Sequence[tuple[str, int, Mapping[str, Any]]], title: str = "") -> Block:
@@ -130,8 +137,12 @@ def score_block(task: str, metric: str, scores: Sequence[tuple[str, int, Mapping
     where = f"score of {task}"
     ends = [estimate(s[metric], where)[k] for _, _, s in scores if metric in s for k in ("value", "low", "high")]
     axis = axis_for([v for v in ends if v is not None])
-    rows = [score_row(label, series, s[metric], axis, f"{where}, {label}") for label, series, s in scores if metric in s]
-    return Block(title or task_title(task), metric_title(metric), axis, rows, note=task_note(task), task=task)
+    rows = [
+        score_row(label, series, s[metric], axis, f"{where}, {label}") for label, series, s in scores if metric in s
+    ]
+    flag = rows[0].note if rows and all(r.note == rows[0].note for r in rows) else ""
+    rows = [replace(r, note="") for r in rows] if flag else rows
+    return Block(title or task_title(task), metric_title(metric), axis, rows, note=task_note(task), flag=flag)
 
 
 def difference_row(row: Any, label: str, series: int, axis: Axis) -> Row:
@@ -154,29 +165,37 @@ def p_text(p: Any) -> str:
 
 
 def difference_blocks(comparisons: Sequence[Any], series: Mapping[str, int], order: Sequence[str]) -> list[Block]:
-    """Paired differences by task, all rates on one axis with zero in the middle."""
-    rates: list[float] = []
-    for row in comparisons:
-        ends = [v for v in (row.get("delta"), row.get("low"), row.get("high")) if isinstance(v, (int, float))]
-        rates += ends if all(abs(v) <= 1 for v in ends) else []
-    shared, blocks = axis_for(rates, around_zero=True), []
-    for task in order:
-        for metric in dict.fromkeys(str(r.get("metric", "")) for r in comparisons if r.get("task") == task):
-            rows = [r for r in comparisons if r.get("task") == task and str(r.get("metric", "")) == metric]
-            ends = [r.get(k) for r in rows for k in ("delta", "low", "high")]
-            values = [float(v) for v in ends if isinstance(v, (int, float))]
-            axis = shared if all(abs(v) <= 1 for v in values) else axis_for(values, around_zero=True)
-            drawn = [
-                difference_row(r, f"{get(r, 'b', str, 'comparison')} − {get(r, 'a', str, 'comparison')}", series.get(r["b"], 0), axis)
-                for r in rows
-            ]
-            blocks.append(Block(task_title(task), metric_title(metric), axis, drawn, line=axis.at(0.0), task=task))
+    """Paired differences by task and metric, zero in the middle. Small ones share an axis, so do large ones."""
+    tables: dict[tuple[str, str], list[Any]] = {}
+    for row in sorted(comparisons, key=lambda r: order.index(get(r, "task", str, "comparison"))):
+        tables.setdefault((row["task"], get(row, "metric", str, "comparison")), []).append(row)
+    spans = {key: max((abs(v) for v in _ends(rows)), default=0.0) for key, rows in tables.items()}
+    blocks = []
+    for (task, metric), rows in tables.items():
+        kind = _magnitude(spans[task, metric])
+        axis = axis_for([s for s in spans.values() if _magnitude(s) == kind], around_zero=True)
+        drawn = []
+        for row in rows:
+            a, b = get(row, "a", str, "comparison"), get(row, "b", str, "comparison")
+            drawn.append(difference_row(row, f"{b} − {a}", series.get(b, 0), axis))
+        blocks.append(Block(task_title(task), metric_title(metric), axis, drawn, line=axis.at(0.0)))
     return thin_axes(blocks)
+
+
+def _ends(rows: Sequence[Any]) -> list[float]:
+    """Every finite end of the intervals; `difference_row` checks what is none."""
+    values = [r.get(k) for r in rows for k in ("delta", "low", "high")]
+    return [float(v) for v in values if isinstance(v, (int, float)) and math.isfinite(v)]
+
+
+def _magnitude(span: float) -> int:
+    """0 for small differences of rates, 1 for large ones, 2 for points."""
+    return 0 if span <= 0.5 else 1 if span <= 1 else 2
 
 
 def thin_axes(blocks: list[Block]) -> list[Block]:
     """Tick labels under a block only where the next block has another axis."""
-    for block, following in zip(blocks, blocks[1:], strict=False):
+    for block, following in pairwise(blocks):
         block.show_axis = block.axis != following.axis
     return blocks
 
@@ -197,11 +216,13 @@ def curves(title: str, series: Sequence[tuple[str, int, Sequence[tuple[float, fl
     longest = max((len(points) for _, _, points in series), default=1)
     every = max(1, math.ceil(longest / POINTS))
     thinned = [(label, number_, _means(points, every)) for label, number_, points in series if points]
-    steps = [x for _, _, points in thinned for x, _ in points]
+    steps = [points[-1][0] for _, _, points in series if points]
     losses = [y for _, _, points in thinned for _, y in points]
     top = max(losses, default=1.0) or 1.0
     step = nice_step(top / 4)
-    plot = Curves(title, Axis(0.0, max(steps, default=1.0) or 1.0), Axis(0.0, step * math.ceil(top / step - 1e-9)), every=every)
+    plot = Curves(
+        title, Axis(0.0, max(steps, default=1.0) or 1.0), Axis(0.0, step * math.ceil(top / step - 1e-9)), every=every
+    )
     for label, number_, points in thinned:
         drawn = " ".join(f"{plot.x.at(x):g},{100 - plot.y.at(y):g}" for x, y in points)
         plot.lines.append({"label": label, "series": number_, "points": drawn, "last": f"{points[-1][1]:.3f}"})

@@ -20,7 +20,11 @@ LONGEST = 700  # characters shown of a text that a model wrote
 def environment() -> Environment:
     """Everything is escaped, whatever the template's name; an unknown name is an error."""
     env = Environment(
-        loader=PackageLoader("visift.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("visift.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     env.filters |= {"number": number, "pretty": pretty, "shortened": shortened, "clock": clock}
     env.globals |= {"SHAPES": SHAPES, "version": visift.__version__}

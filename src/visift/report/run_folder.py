@@ -37,7 +37,7 @@ class Run:
         self.path = path
         self.summary: dict[str, Any] = read_json(path / "summary.json")
         self.scores: dict[str, dict[str, Any]] = get(self.summary, "scores", dict, str(path / "summary.json"))
-        for model, tasks in self.scores.items():
+        for model in self.scores:
             for task, score in get(self.scores, model, dict, f"{path / 'summary.json'}: scores").items():
                 get(score, "metrics", dict, f"{path / 'summary.json'}: scores of {model}, {task}")
         self.models = ordered_models(list(self.scores))
@@ -48,7 +48,7 @@ class Run:
     def listed(self, key: str) -> list[dict[str, Any]]:
         """A list of objects of the summary, such as its comparisons; empty where it has none."""
         where = str(self.path / "summary.json")
-        rows = get(self.summary, key, list, where, [])
+        rows: list[dict[str, Any]] = get(self.summary, key, list, where, [])
         if bad := [r for r in rows if not isinstance(r, dict)]:
             raise DataError(f"{key} holds {bad[0]!r}, expected objects", where=where)
         return rows
@@ -103,6 +103,8 @@ def read_items(folder: Path) -> dict[str, dict[str, Any]]:
         where = f"{path}:{number}"
         score = get(row, "score", object, where)
         if score is not None and not _finite(row, "score"):
-            raise DataError(f"score is {score!r}, expected a number or null", where=where, remedy="score again with --out")
+            raise DataError(
+                f"score is {score!r}, expected a number or null", where=where, remedy="score again with --out"
+            )
         items[get(row, "id", str, where)] = {**row, "why": get(row, "why", str, where, "")}
     return items

@@ -72,7 +72,14 @@ def _verdict(row: Mapping[str, Any]) -> dict[str, Any]:
     head, _, reason = word.partition(":")
     kind = {"supported": "yes", "not supported": "no"}.get(head.strip(), "open")
     found = estimate({**row, "value": row.get("effect")}, where)
-    return {**row, **found, "kind": kind, "word": head.strip(), "reason": reason.strip(), "text": get(row, "text", str, where)}
+    why = get(row, "why", str, where, "")
+    if (
+        found["value"] is not None and f"{found['value']:+.3f}" in why
+    ):  # it only repeats the effect, which stands before it
+        why = ""
+    return {
+        **row, **found, "kind": kind, "word": head.strip(), "reason": reason.strip(), "text": get(row, "text", str, where), "why": why,
+    }  # fmt: skip
 
 
 def loss_plots(run: Run) -> list[Curves]:
@@ -88,7 +95,7 @@ def loss_plots(run: Run) -> list[Curves]:
         names = list(dict.fromkeys(name for r in rows for name in r.get("sources", {})))
         if len(names) > 1:
             parts = [
-                (name, k, [(float(r["step"]), float(r["sources"][name])) for r in rows if name in r.get("sources", {})])
+                (name, k + 3, [(float(r["step"]), float(r["sources"][name])) for r in rows if name in r.get("sources", {})])
                 for k, name in enumerate(sorted(names))
             ]  # fmt: skip
             plots.append(curves(f"“{arm}” by kind of row", parts))
@@ -97,7 +104,7 @@ def loss_plots(run: Run) -> list[Curves]:
 
 def controls(run: Run) -> list[dict[str, Any]]:
     """Each control, what it tells, and its scores beside the plain ones; `block` is None where it was not run."""
-    found = []
+    found: list[dict[str, Any]] = []
     for key, (title, what) in CONTROLS.items():
         rows = [(m, t) for m in run.models for t in run.tasks if t in run.scores[m]]
         hits = [(m, t) for m, t in rows if key in m.split("-") or split_task(t)[1] == key]
@@ -105,10 +112,18 @@ def controls(run: Run) -> list[dict[str, Any]]:
             found.append({"title": title, "what": what, "block": None})
             continue
         task = split_task(hits[0][1])[0]
-        plain = [(m, t) for m, t in rows if t == task and m in {m for m, _ in hits} | {"control", "listing"} and (m, t) not in hits]
+        plain = [
+            (m, t)
+            for m, t in rows
+            if t == task and m in {m for m, _ in hits} | {"control", "listing"} and (m, t) not in hits
+        ]
         metric = headline_of(run.scores[hits[0][0]][hits[0][1]])
         shown = [
-            (f"{m}, {title.lower()}" if (m, t) in hits and key not in m.split("-") else m, run.series[m], run.scores[m][t]["metrics"])
+            (
+                f"{m}, {title.lower()}" if (m, t) in hits and key not in m.split("-") else m,
+                run.series[m],
+                run.scores[m][t]["metrics"],
+            )
             for m, t in [*hits, *plain]
             if split_task(t)[0] == task and metric in run.scores[m][t]["metrics"]
         ]

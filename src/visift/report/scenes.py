@@ -99,7 +99,9 @@ def _card(
     return SceneCard(tagged.scene, uri, tagged.width, tagged.height, truth, listings)
 
 
-def _listing(model: str, series: int, truth: Mapping[int, str], item: Mapping[str, Any] | None, answer: Answer | None) -> Listing:
+def _listing(
+    model: str, series: int, truth: Mapping[int, str], item: Mapping[str, Any] | None, answer: Answer | None
+) -> Listing:
     text = answer.text if answer else ""
     said = parse_list(text)
     wrong = wrong_numbers(item) if item else None

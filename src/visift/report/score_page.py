@@ -10,14 +10,14 @@ from typing import Any
 from visift.core.errors import UsageError, VisiftError
 from visift.core.files import read_json
 from visift.core.types import get
-from visift.report.disagreements import TaskDisagreements, disagreements
-from visift.report.names import ordered_tasks, task_title
+from visift.report.disagreements import Side, TaskDisagreements, disagreements
+from visift.report.names import TASKS, ordered_tasks, split_task, task_title
 from visift.report.plots import Block, difference_blocks, score_block, thin_axes
 from visift.report.render import write_page
 from visift.report.run_folder import read_items
 from visift.report.score_table import headline_of, recipe_rows, table_rows
 
-Folders = dict[str, dict[str, Path]]  # column -> task -> score folder
+Folders = dict[str, dict[str, Path]]  # column -> question set -> score folder
 
 
 def score_folders(paths: Sequence[Path]) -> list[Path]:
@@ -57,7 +57,7 @@ def write_score_report(folders: list[Path], out: Path) -> Path:
     return write_page(
         out,
         "scores.html.j2",
-        title="Scores: " + ", ".join(task_title(t) for t in tasks),
+        title=_title(columns, tasks),
         columns=list(series.items()),
         blocks=thin_axes(blocks),
         group_blocks=thin_axes(groups),
@@ -70,22 +70,29 @@ def write_score_report(folders: list[Path], out: Path) -> Path:
     )
 
 
+def _title(columns: Folders, tasks: Sequence[str]) -> str:
+    named = " and ".join(task_title(t) for t in tasks) if len(tasks) < 3 else f"{len(tasks)} question sets"
+    return f"{named}: " + (", ".join(columns) if len(columns) < 4 else f"{len(columns)} models")
+
+
 def _columns(paths: Sequence[Path], tasks: dict[Path, str]) -> Folders:
-    """What a folder is called: its path below what all share, without its last part where that is the task."""
+    """Which column (a model, as a rule) and which question set a folder belongs to, by its name below what all share.
+
+    `base/pope` and `listing/pope` are two columns of one set; so are `base` and `listing`. `pope` and `mme` are two sets of
+    one column, the folder they lie in. A set whose name does not say its task is called by both.
+    """
     shared = Path(os.path.commonpath([p.resolve() for p in paths])) if len(paths) > 1 else paths[0].resolve().parent
     columns: Folders = {}
     for path in paths:
-        relative = path.resolve().relative_to(shared)
-        parts = relative.parts
-        if parts and parts[-1] == tasks[path]:
-            parts = parts[:-1]
-        name = "/".join(parts) or path.resolve().name
-        key = tasks[path]
-        while key in columns.get(name, {}):  # two folders of one task that would share a column
-            name = str(relative)
-            if key in columns.get(name, {}):
-                raise UsageError("is given twice", where=path)
-        columns.setdefault(name, {})[key] = path
+        *front, last = path.resolve().relative_to(shared).parts or (path.resolve().name,)
+        task, known = tasks[path], split_task(last)[0] in TASKS
+        if front or known or last == task:
+            column, name = "/".join(front) or shared.name, last if known or last == task else f"{task}: {last}"
+        else:
+            column, name = last, task
+        if name in columns.setdefault(column, {}):
+            raise UsageError(f"is a second score of {name} for {column}", where=path, remedy="name each folder once")
+        columns[column][name] = path
     return columns
 
 
@@ -127,9 +134,8 @@ def _disagreements(columns: Folders, tasks: Sequence[str], series: dict[str, int
         first, *others = [(name, read_items(at[task])) for name, at in columns.items() if task in at]
         for name, items in others:
             title = f"{task_title(task)}: {first[0]} and {name}"
-            side_a, side_b = (first[0], series[first[0]], first[1], {}), (name, series[name], items, {})
+            side_a: Side = (first[0], series[first[0]], first[1], {})
+            side_b: Side = (name, series[name], items, {})
             if first[1] and items:
                 found.append(disagreements(title, side_a, side_b, None))
     return found
-
-

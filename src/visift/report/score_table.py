@@ -33,7 +33,14 @@ def table_rows(models: Sequence[tuple[str, Scores]], tasks: Sequence[str]) -> li
         names = list(dict.fromkeys([head, *(n for _, s in scores for n in s["metrics"])]))
         for name in names:
             cells = [_cell(s[task]["metrics"].get(name), f"{m}, {task}") if task in s else None for m, s in models]
-            rows.append({"task": task_title(task) if name == head else "", "metric": metric_title(name), "head": name == head, "cells": cells})
+            rows.append(
+                {
+                    "task": task_title(task) if name == head else "",
+                    "metric": metric_title(name),
+                    "head": name == head,
+                    "cells": cells,
+                }
+            )
         groups = list(dict.fromkeys(g for _, s in scores for g in get(s, "groups", dict, task, {})))
         for group in groups:
             cells = [
