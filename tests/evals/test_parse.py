@@ -19,7 +19,7 @@ TABLE = [
 @pytest.mark.parametrize(("reply", "llava", "lmms", "vlmevalkit", "ours"), TABLE)
 def test_the_worked_example(reply, llava, lmms, vlmevalkit, ours):
     found = [parse.YES_NO[name](reply) for name in ("llava", "lmms-eval", "vlmevalkit", "default")]
-    assert found == [llava, lmms, vlmevalkit, ours]
+    assert found == [llava, lmms or "other", vlmevalkit, ours]
 
 
 @pytest.mark.parametrize(

@@ -127,11 +127,11 @@ def test_bad_input_says_what_and_where(existence, tmp_path):
         score("pope", answers, questions=existence)
     with pytest.raises(UsageError, match="task 'nope' is unknown"):
         score("nope", answers)
-    with pytest.raises(UsageError, match="--questions is missing"):
+    with pytest.raises(UsageError, match="is missing"):
         score("pope", answers)
     with pytest.raises(UsageError, match="parser 'nope' is unknown"):
         score("pope", answers, questions=existence, parser="nope")
-    with pytest.raises(UsageError, match="format 'nope'|from format"):
+    with pytest.raises(UsageError, match="from format"):
         score("pope", answers, questions=existence, format="nope")
     bad = samples.question_set(tmp_path / "bad", [samples.conversation("q", "s", "?", "perhaps")])
     with pytest.raises(DataError, match="neither yes nor no"):

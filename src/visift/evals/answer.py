@@ -40,13 +40,14 @@ class Question:
 def answer(
     task: str, model: str, questions: Path, out: Path, *, mode: Mode = "generate", max_new_tokens: int = 128,
     batch_size: int = 32, images: Mapping[str, str] | None = None, grey: bool = False, threads: int = 0,
-    limit: int = 0,
+    limit: int = 0, vlm: Vlm | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Write one Answer a question to `out` (JSON Lines, question order) and return counts by `finish`.
 
     images  image root name -> folder, overriding the dataset's own
     grey    every picture replaced by mid-grey of its size: what the model knows without looking
     limit   only the first so many questions (0 = all)
+    vlm     `model`, already loaded: spares the load when several question sets are answered in a row
 
     While it runs, `out` holds the answers so far in the order in which they came; run again after a kill it asks only
     what is missing. A question that cannot be rendered or whose picture cannot be read gets finish "error" and is
@@ -65,9 +66,7 @@ def answer(
     done = _read_done(out, {q.conversation.id: q.request for q in asked})
     missing = [q for q in asked if q.conversation.id not in done]
     if missing:
-        vlm = load(model, dtype=torch.bfloat16 if torch.cuda.is_available() else torch.float32)
-        if torch.cuda.is_available():
-            vlm.model.to("cuda")
+        vlm = vlm or ready(model)
         engine = Engine(vlm, dataset, max_new_tokens, grey)
         out.parent.mkdir(parents=True, exist_ok=True)
         with (
@@ -89,6 +88,14 @@ def answer(
         "asked": len(missing),
         **{k: sum(r.finish == k for r in rows) for k in finishes},
     }
+
+
+def ready(model: str) -> Vlm:
+    """The model as it answers: bf16 on a GPU where there is one, else float32."""
+    vlm = load(model, dtype=torch.bfloat16 if torch.cuda.is_available() else torch.float32)
+    if torch.cuda.is_available():
+        vlm.model.to("cuda")
+    return vlm
 
 
 def _first(dataset: Dataset, limit: int) -> Iterator[Conversation]:
@@ -189,7 +196,7 @@ class Engine:
             "input_ids": ids,
             "attention_mask": mask,
             **family.batch(pixels, model.dtype),
-            **family.extra(ids, mask),
+            **family.extra(ids),
         }
         made = model.generate(**{k: v.to(model.device) for k, v in inputs.items()})[:, longest:].tolist()
         return [self._text(row) for row in made]

@@ -57,12 +57,14 @@ def compare(a: Path, b: Path, *, draws: int = 10_000, seed: int = 0) -> dict[str
     bench = tasks.get(score_a["task"])
     left, right = [items_a[i] for i in shared], [items_b[i] for i in shared]
     table_a, table_b = _aligned(left, right)
-    metrics = {t.name: _difference(t, table_a, table_b, draws, seed) for t in bench.totals}
+    metrics = {t.name: _difference(t, table_a, table_b, draws, seed) for t in bench.totals if t.group in table_a.groups}
     scores_a, scores_b = (np.array([i.score for i in side], float) for side in (left, right))
     only_a, only_b = int((scores_a > scores_b).sum()), int((scores_b > scores_a).sum())
-    if bench.headline == "accuracy":
+    headline = next(t for t in bench.totals if t.name == bench.headline)
+    if headline.rate and headline.rate[1] == "n" and not headline.group:  # then it is the mean of the items' scores
         binary = table_a.binary and table_b.binary
-        metrics["accuracy"] |= _of_means(scores_a, scores_b, left, mcnemar=binary and len(table_a.sums) == len(shared))
+        mcnemar = binary and len(table_a.sums) == len(shared)
+        metrics[bench.headline] |= _of_means(scores_a, scores_b, left, mcnemar=mcnemar)
     delta = scores_b - scores_a
     spread = float(delta.std())
     result: dict[str, Any] = {

@@ -20,12 +20,12 @@ def ratio(over: Array, under: Array) -> Array:
     return np.divide(over, under, out=np.zeros(np.broadcast(over, under).shape), where=under > 0)
 
 
-def rate(name: str, over: str, under: str = "n") -> Metric:
-    return Metric(name, lambda s: ratio(s[over], s[under]), (over, under))
+def rate(name: str, over: str, under: str = "n", needs: str = "") -> Metric:
+    return Metric(name, lambda s: ratio(s[over], s[under]), (over, under), needs)
 
 
-def total_rate(name: str, over: str, under: str = "n") -> Total:
-    return Total(name, lambda g: ratio(g[""][over], g[""][under]), (over, under))
+def total_rate(name: str, over: str, under: str = "n", group: str = "") -> Total:
+    return Total(name, lambda g: ratio(g[group][over], g[group][under]), (over, under), group)
 
 
 def f1(s: Sums) -> Array:
@@ -70,6 +70,7 @@ class Table:
     strata: Array | None
     counts: dict[str, int]  # questions a group
     binary: bool  # every score is 0 or 1
+    drawn: tuple[int, Array] | None = None  # seed, and sums over resampled pictures (draws, columns)
 
     @staticmethod
     def of(items: Sequence[Item]) -> Table:
@@ -102,11 +103,14 @@ class Table:
     def column(self, group: str, part: str) -> Array:
         return self.sums[:, self.columns[group, part]]
 
+    def has(self, group: str, part: str) -> bool:
+        return not part or (part in self.parts and bool(self.column(group, part).any()))
+
     def of_group(self, group: str, metric: Metric, seed: int = 0) -> Estimate:
         return self._estimate(group, metric.rate, lambda s: metric.of(self.named(s)[group]), seed)
 
     def of_all(self, total: Total, seed: int = 0) -> Estimate:
-        return self._estimate("", total.rate, lambda s: total.of(self.named(s)), seed)
+        return self._estimate(total.group, total.rate, lambda s: total.of(self.named(s)), seed)
 
     def _estimate(self, group: str, parts: tuple[str, str] | None, value: stats.Value, seed: int) -> Estimate:
         n = self.counts[group]
@@ -115,12 +119,15 @@ class Table:
         if not n or not clusters:
             return Estimate(None, None, None, n, clusters, "no data")
         seen = float(value(self.sums.sum(axis=0)))
+        if np.isnan(seen):
+            return Estimate(None, None, None, n, clusters, "no data")
         if parts is not None:
             over, under = self.column(group, parts[0]), self.column(group, parts[1])
             low, high, method = stats.rate(over, under, binary=self.binary)
         else:
-            strata = self.strata[here] if self.strata is not None else None
-            low, high = stats.bootstrap(self.sums[here], value, strata=strata, seed=seed)
+            if self.drawn is None or self.drawn[0] != seed:  # every metric is read off the same resampled sums
+                self.drawn = (seed, stats.resample(self.sums, strata=self.strata, seed=seed))
+            low, high = stats.percentiles(value(self.drawn[1]))
             method = "bootstrap by image"
             if low == high and seen in (0.0, 1.0):  # nothing varies between pictures: resampling would claim certainty
                 low, high = stats.wilson(seen, clusters)

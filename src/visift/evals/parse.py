@@ -46,10 +46,10 @@ def yes_no_llava(text: str) -> str:
     return "no" if {"No", "no", "not"} & set(words) else "yes"
 
 
-def yes_no_lmms_eval(text: str) -> str | None:
-    """lmms-eval's POPE rule: the whole reply, stripped and in lower case, is yes or no."""
+def yes_no_lmms_eval(text: str) -> str:
+    """lmms-eval's POPE rule: the whole reply, stripped and in lower case, is yes or no; all else is its third class, `other`."""
     word = text.strip().lower()
-    return word if word in ("yes", "no") else None
+    return word if word in ("yes", "no") else "other"
 
 
 # Characters that VQA's normalisation knows; VLMEvalKit's yes/no rule runs on the text cleaned this way.
@@ -58,16 +58,16 @@ _PERIOD = re.compile(r"\.(?!\d)")
 _COMMA = re.compile(r"\d,\d")
 
 
-def vqa_punctuation(text: str) -> str:
+def vqa_punctuation(text: str, stops: int = 32) -> str:
     """VQA's rule, quirks kept: a mark beside a space somewhere, or a comma between digits anywhere, deletes that mark
-    everywhere, else it becomes a space; the first 32 full stops that no digit follows go (a flag passed as a count)."""
+    everywhere, else it becomes a space; the first 32 full stops that no digit follows go (a flag passed as a count; 0: all)."""
     numeric = _COMMA.search(text) is not None
     out = text
     for mark in PUNCTUATION:
         if mark in text:
             gone = f"{mark} " in text or f" {mark}" in text or numeric
             out = out.replace(mark, "" if gone else " ")
-    return _PERIOD.sub("", out, count=32)
+    return _PERIOD.sub("", out, count=stops)
 
 
 def yes_no_vlmevalkit(text: str) -> str | None:

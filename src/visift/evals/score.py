@@ -102,9 +102,11 @@ def summarise(bench: Task, rows: Rows, items: list[Item], parser: str, seed: int
     if rows.left_out:
         counts["left_out"] = rows.left_out
     groups = {
-        g: {m.name: table.of_group(g, m, seed).to_json() for m in bench.metrics} for g in table.groups if g
+        g: {m.name: table.of_group(g, m, seed).to_json() for m in bench.metrics if table.has(g, m.needs)}
+        for g in table.groups
+        if g
     }  # fmt: skip
-    metrics = {t.name: table.of_all(t, seed).to_json() for t in bench.totals}
+    metrics = {t.name: table.of_all(t, seed).to_json() for t in bench.totals if t.group in table.groups}
     missing = sum(unscored.values())
     if missing > UNSCORED_LIMIT * len(items) or not items:
         why = f"{missing} of {len(items)} questions are unscored: " + ", ".join(f"{n} {r}" for r, n in unscored.items())
@@ -125,6 +127,7 @@ def summarise(bench: Task, rows: Rows, items: list[Item], parser: str, seed: int
     }
     result["rows"] = {kind: ids[:NAMED] for kind, ids in named.items() if ids}
     result["recipe"] = {"parser": f"{parser}/1", "visift": visift.__version__, **rows.recipe}
+    result["recipe"] |= bench.about(rows.questions) if bench.about is not None else {}
     return result
 
 

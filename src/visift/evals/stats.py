@@ -43,8 +43,8 @@ class Estimate:
 
 
 def rounded(low: float, high: float) -> tuple[float, float]:
-    """Six decimals: more would be noise of the last bits, and the same data must give the same bytes."""
-    return round(float(low), 6), round(float(high), 6)
+    """Outward to six decimals: more would be noise of the last bits, and the same data must give the same bytes."""
+    return math.floor(low * 1e6 + 1e-4) / 1e6, math.ceil(high * 1e6 - 1e-4) / 1e6
 
 
 def wilson(share: float, n: float, z: float = 1.959963984540054) -> tuple[float, float]:
@@ -90,10 +90,10 @@ def rate(right: Array, n: Array, *, binary: bool) -> tuple[float, float, str]:
 
 
 def _draw(gen: np.random.Generator, size: int, draws: int) -> Array:
-    """How often each of `size` pictures is drawn, float64 (draws, size)."""
+    """How often each of `size` pictures is drawn, uint16 (draws, size): small enough to keep."""
     picks = gen.integers(0, size, size=(draws, size))
     picks += np.arange(draws)[:, None] * size
-    return np.bincount(picks.ravel(), minlength=draws * size).reshape(draws, size).astype(np.float64)
+    return np.bincount(picks.ravel(), minlength=draws * size).reshape(draws, size).astype(np.uint16)
 
 
 @lru_cache(maxsize=32)
@@ -114,16 +114,22 @@ def resample(sums: Array, *, strata: Array | None = None, draws: int = DRAWS, se
 def _resample(sums: Array, draws: int, seed: int, stratum: int) -> Array:
     size = len(sums)
     if size * draws <= CACHED:
-        return _weights(size, draws, seed, stratum) @ sums
+        return _weights(size, draws, seed, stratum).astype(np.float64) @ sums
     gen, step = rng("bootstrap", seed, stratum, size), max(1, CACHED // size)
-    return np.concatenate([_draw(gen, size, min(step, draws - k)) @ sums for k in range(0, draws, step)])
+    return np.concatenate(
+        [_draw(gen, size, min(step, draws - k)).astype(np.float64) @ sums for k in range(0, draws, step)]
+    )
 
 
 def bootstrap(
     sums: Array, value: Value, *, strata: Array | None = None, draws: int = DRAWS, seed: int = 0
 ) -> tuple[float, float]:
     """Percentile 95 % interval of `value` over pictures drawn with replacement. `sums` is (pictures, K)."""
-    low, high = np.quantile(value(resample(sums, strata=strata, draws=draws, seed=seed)), (0.025, 0.975))
+    return percentiles(value(resample(sums, strata=strata, draws=draws, seed=seed)))
+
+
+def percentiles(drawn: Array) -> tuple[float, float]:
+    low, high = np.quantile(drawn, (0.025, 0.975))
     return float(low), float(high)
 
 

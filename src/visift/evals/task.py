@@ -71,20 +71,24 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A number over the summed parts of a group. `rate` names (numerator, denominator) where it is a plain rate of the two."""
+    """A number over the summed parts of a group. `rate` names (numerator, denominator) where it is a plain rate of the two.
+    `needs` names a part without which a group does not have this metric."""
 
     name: str
     of: Callable[[Sums], np.ndarray]
     rate: tuple[str, str] | None = None
+    needs: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """A number over all groups: receives {group: summed parts}; what is over everything stands under the group ''."""
+    """A number over all groups: receives {group: summed parts}; what is over everything stands under the group ''.
+    `group` says whose questions a `rate` counts."""
 
     name: str
     of: Callable[[Mapping[str, Sums]], np.ndarray]
     rate: tuple[str, str] | None = None
+    group: str = ""
 
 
 @dataclass(slots=True)
@@ -125,3 +129,5 @@ class Task:
     published: Mapping[str, str] = field(default_factory=dict)
     finish: Callable[[list[Item]], None] | None = None
     baselines: Callable[[list[Question]], dict[str, float]] | None = None
+    about: Callable[[list[Question]], dict[str, Any]] | None = None  # goes into the recipe
+    ask: Callable[[Files], list[Question]] | None = None  # the benchmark's own published files

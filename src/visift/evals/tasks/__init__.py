@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 
 from visift.core.errors import UsageError
 from visift.evals.task import Task
 
 TASKS: dict[str, str] = {
-    "pope": "pope", "tag-listing": "tag_listing", "counting": "counting", "colour": "colour", "relation": "relation",
-    "caption": "caption",
+    "pope": "pope", "mme": "mme", "gqa": "gqa", "vqav2": "vqav2", "seed": "seed", "mmbench": "mmbench",
+    "scienceqa": "scienceqa", "textvqa": "textvqa", "mm-vet": "mm_vet", "llava-bench-wild": "llava_bench",
+    "llava-bench-coco": "llava_bench", "chair": "chair", "demon": "demon", "tag-listing": "tag_listing",
+    "counting": "counting", "colour": "colour", "relation": "relation", "caption": "caption",
 }  # fmt: skip
 
 
@@ -17,6 +20,5 @@ def get(name: str) -> Task:
     """The task of that name. Raises UsageError that lists the names."""
     if name not in TASKS:
         raise UsageError(f"task {name!r} is unknown", remedy=f"one of: {', '.join(sorted(TASKS))}")
-    task = import_module(f"visift.evals.tasks.{TASKS[name]}").TASK
-    assert isinstance(task, Task)
-    return task
+    task: Task = import_module(f"visift.evals.tasks.{TASKS[name]}").TASK
+    return replace(task, name=name)  # two names may share a file

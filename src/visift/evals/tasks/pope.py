@@ -1,49 +1,88 @@
 """POPE: is there a ... in the picture? Three splits (random, popular, adversarial); the published figure is the mean of their F1.
 
-Our own existence questions are POPE too: a dataset with `meta.split`. papers.md A.4.1, A.6; pain 10.
+Our own existence questions are POPE too: a dataset with `meta.split`. papers.md A.4.1, A.6; anchors.md pain 10.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from visift.core.errors import DataError
-from visift.core.types import Conversation
-from visift.evals import metrics, parse, questions
-from visift.evals.task import Question, Task, Verdict
+from visift.core.types import get
+from visift.evals import metrics, questions, yes_no
+from visift.evals.load_answers import bare, llava, lmms_eval, need, own_or, rows_of, source
+from visift.evals.task import Files, Question, Rows, Task
+
+SPLITS = ("random", "popular", "adversarial")
 
 
-def gold(conversation: Conversation) -> str:
-    label = parse.yes_no_default(conversation.reference or "")
-    if label is None:
+def thing(asked: str) -> str:
+    """The question as a key: 57 published rows say `an X in the imange`, and later releases mend them."""
+    return re.sub(r"^is there an? ", "is there ", bare(asked).lower()).replace("imange", "image")
+
+
+def ask(files: Files) -> list[Question]:
+    """Questions of the published label files: one, or the folder of the three; the split stands in the file's name."""
+    path = source(files, "POPE's label file or the folder of the three")
+    found = []
+    for file in sorted(path.glob("*.json*")) if path.is_dir() else [path]:
+        split = next((s for s in SPLITS if s in file.name.lower()), "")
+        for number, row in enumerate(rows_of(file), 1):
+            image, text = (get(row, k, str, f"{file}:{number}") for k in ("image", "text"))
+            label = yes_no.label(get(row, "label", str, f"{file}:{number}"), f"{file}:{number}")
+            key, groups = f"{split}/{image}/{thing(text)}", (split,) if split else ()
+            found.append(Question(key, image, label, groups, bare(text) + yes_no.FORMAT, (image,)))
+    if not found:
         raise DataError(
-            f"reference {conversation.reference!r} is neither yes nor no", where=f"conversation {conversation.id}"
+            "holds no POPE labels", where=path, remedy="coco_pope_random.json and its siblings are expected"
         )
-    return label
+    return found
 
 
-def judge(question: Question, said: Any) -> Verdict:
-    """A reply that says neither is wrong: a miss where yes was right, and no false alarm where no was right."""
-    positive, right = question.gold == "yes", said == question.gold
-    parts = {"n": 1.0, "right": float(right), "yes": float(said == "yes"), "positive": float(positive)}
-    parts |= {
-        "tp": float(positive and right),
-        "fn": float(positive and not right),
-        "fp": float(not positive and said == "yes"),
-    }
-    return Verdict(float(right), f"{said or 'no answer'}, truth {question.gold}", parts, said is not None)
+def read_llava(files: Files) -> Rows:
+    """LLaVA's answers: to its question file by question_id, and from there to the labels by split, picture and question, because its
+    ids are shifted by millions for two splits. What counts is what the question file asked of the splits that have labels."""
+    path = need(files.questions, "--questions", "LLaVA's POPE question file")
+    labels: dict[str, str] = {}
+    for q in ask(Files(files.answers, references=need(files.references, "--references", "POPE's label files"))):
+        if labels.setdefault(q.id, str(q.gold)) != q.gold:
+            raise DataError("two labels for one question", where=f"{files.references}: {q.id}", remedy="remove one")
+    asked = rows_of(path)
+    splits = {key.split("/", 1)[0] for key in labels}
+    kept, other, unknown = [], set(), []
+    for number, row in enumerate(asked, 1):
+        split, image, text = (get(row, k, str, f"{path}:{number}") for k in ("category", "image", "text"))
+        name = str(get(row, "question_id", int, f"{path}:{number}"))
+        label = labels.get(f"{split if split in splits else ''}/{image}/{thing(text)}")
+        if label is not None:
+            kept.append(Question(name, image, label, (split,), text, (image,)))
+        elif split in splits:
+            unknown.append(name)
+        else:
+            other.add(name)
+    if unknown:
+        raise DataError(f"{len(unknown)} questions have no label, e.g. question_id {unknown[0]}", where=path,
+                        remedy="are question and label files of one POPE release?")  # fmt: skip
+    rows = llava(lambda _: kept)(files)
+    rows.extra = [name for name in rows.extra if name not in other]
+    rows.left_out |= {"question of a split without labels": len(other)} if other else {}
+    return rows
+
+
+def of_doc(doc: dict[str, Any], key: str) -> Question:
+    image = str(doc.get("image_source", doc["question_id"]))
+    return Question(key, image, yes_no.label(doc["answer"], key), (doc["category"],), doc["question"], (image,))
 
 
 TASK = Task(
     name="pope",
-    readers={"visift": questions.own(gold)},
-    parsers={name: parse.of_text(rule) for name, rule in parse.YES_NO.items()},
-    judge=judge,
+    readers={"visift": own_or(ask, questions.own(yes_no.gold)), "llava": read_llava, "lmms-eval": lmms_eval(of_doc)},
+    parsers=yes_no.PARSERS,
+    published={"llava": "llava", "lmms-eval": "lmms-eval"},
+    judge=yes_no.judge,
     metrics=metrics.YES_NO,
-    totals=(
-        metrics.mean_over_groups(metrics.YES_NO[0]),
-        metrics.total_rate("accuracy", "right"),
-        metrics.total_rate("yes_rate", "yes"),
-    ),
+    totals=(metrics.mean_over_groups(metrics.YES_NO[0]), metrics.total_rate("accuracy", "right"), metrics.total_rate("yes_rate", "yes")),
     headline="f1",
-)
+    ask=ask,
+)  # fmt: skip

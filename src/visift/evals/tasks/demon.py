@@ -1,0 +1,255 @@
+"""DEMON: 31 multi-image tasks in seven categories; ROUGE-L for open questions, accuracy for choices; a category is the unweighted mean of its
+datasets. papers.md B.4. Two modes: `published` keeps the scorer's defects (B.4.4 1-3), `fixed` mends them:
+
+    a reply that shares no word with any option, or names two equally, is no answer   (published: the first option)
+    options of one character count as words                                          (published: only the bare character matches)
+    all three picture-option datasets are scored as such                             (published: VisualCloze by its words)
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from visift.core.errors import DataError
+from visift.core.files import read_json
+from visift.core.types import get
+from visift.evals import metrics, parse
+from visift.evals.load_answers import own_or, recipe_of, source
+from visift.evals.rouge import rouge_l
+from visift.evals.task import Files, Metric, Question, Reply, Rows, Sums, Task, Total, Verdict
+
+OPEN = {
+    "dialogue": ("ALFRED", "MMCoQA"),
+    "storytelling": ("AESOP", "PororoSV", "FlintstonesSV", "VIST", "DiDeMoSV"),
+    "relation": ("Spot-the-Diff", "CLEVR-Change", "IEdit", "Birds-to-Words"),
+}
+CHOICE = {
+    "cloze": ("COMICS_Dialogue", "COMICS_Panel", "RecipeQA_TextCloze", "RecipeQA_VisualCloze"),
+    "knowledge": ("WebQA", "TQA", "MultiModalQA", "ManyModalQA"),
+    "text_rich": ("SlideVQA", "OCR-VQA", "DocVQA"),
+    "multi_image": ("Gibson", "nuScenes", "VISION", "Fashion200K", "MIT-States_PropertyCoherence", "MIT-States_StateCoherence",
+                    "RecipeQA_ImageCoherence", "NLVR2", "VizWiz"),
+}  # fmt: skip
+PICTURED = {  # picture options, and the names under which the published script knows them
+    "published": ("recipeqa-RecipeQA_VisualCloze", "RecipeQA_ImageCoherence", "COMICS_Panel"),
+    "fixed": ("RecipeQA_VisualCloze", "RecipeQA_ImageCoherence", "COMICS_Panel"),
+}
+
+
+def plain_name(dataset: str) -> str:
+    """The name in the tables above for a folder's name, whatever its prefix, case and separators."""
+
+    def key(name: str) -> str:
+        return re.sub(r"[^a-z0-9]", "", name.lower().removeprefix("recipeqa-"))
+
+    return next(
+        (d for family in (OPEN, CHOICE) for ds in family.values() for d in ds if key(d) == key(dataset)), dataset
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """kind is `open`, `choice` or `picture`; truth and options as they stand in core.json."""
+
+    kind: str
+    truth: str
+    options: tuple[str, ...]
+    rules: str
+
+
+def clean(text: str, rules: str = "published") -> str:
+    """The published normalisation of replies, truths and options; it stops after 32 full stops, the fixed one does not."""
+    text = parse.vqa_punctuation(
+        text.replace("\n", " ").replace("\t", " ").strip(), stops=32 if rules == "published" else 0
+    )
+    return text.strip("'").strip('"').strip().lower()
+
+
+def options_of(row: dict[str, Any], where: str) -> tuple[str, ...]:
+    """`choice_list`, or the list that stands in the context after `Choice List:`."""
+    instance = get(row, "task_instance", dict, where)
+    listed = instance.get("choice_list")
+    if listed is None and (
+        found := re.search(
+            r"Choice List:\s*(\[.*?\])\s*(?:\.?\s*Your answer|$)", get(instance, "context", str, where), re.DOTALL
+        )
+    ):
+        try:
+            listed = ast.literal_eval(found[1])
+        except (ValueError, SyntaxError) as e:
+            raise DataError(f"its choice list cannot be read ({e})", where=where) from e
+    return tuple(str(o) for o in listed or ())
+
+
+def read_core(path: Path, dataset: str, rules: str) -> list[Question]:
+    core = read_json(path)
+    kind = get(get(core, "metadata", dict, str(path), {}), "question_type", str, str(path), "")
+    name = plain_name(dataset)
+    if not kind:  # ALFRED's says nothing
+        kind = "open-ended" if any(name in names for names in OPEN.values()) else "multi-choice"
+    if kind not in ("open-ended", "multi-choice"):
+        raise DataError(f"question_type {kind!r} is neither open-ended nor multi-choice", where=path)
+    pictured = (dataset if rules == "published" else name) in PICTURED[rules]
+    found = []
+    for k, row in enumerate(get(core, "data", list, str(path))):
+        where = f"{path}: sample {k}"
+        shape = "open" if kind == "open-ended" else "picture" if pictured else "choice"
+        gold = Gold(shape, str(row.get("response", "")), () if shape == "open" else options_of(row, where), rules)
+        if shape == "choice" and clean(gold.truth) not in map(clean, gold.options):
+            raise DataError(f"truth {gold.truth!r} is not among its {len(gold.options)} options", where=where)
+        instance = get(row, "task_instance", dict, where)
+        templates = core.get("metadata", {}).get("task_instruction") or [""]
+        asked = str(templates[int(row.get("task_instruction_id", 0)) % len(templates)]) + str(
+            instance.get("context", "")
+        )
+        key = f"{name}/{row.get('sample_id', k)}"
+        found.append(
+            Question(key, key, gold, (name,), asked, tuple(instance.get("images_path", ())), gold.options, stratum=name)
+        )
+    return found
+
+
+def cores(references: Path) -> dict[str, Path]:
+    found = {p.parent.parent.name: p for p in sorted(references.glob("*/core/core.json"))}
+    if not found:
+        raise DataError("holds no DEMON dataset (<dataset>/core/core.json)", where=references)
+    return found
+
+
+def ask(files: Files) -> list[Question]:
+    path = source(files, "DEMON's folder with <dataset>/core/core.json")
+    return [q for dataset, core in cores(path).items() for q in read_core(core, dataset, files.rules)]
+
+
+def read_demon(files: Files) -> Rows:
+    """ANSWERS/<dataset>/pred.json: joined by sample_id. A dataset without pred.json was not asked."""
+    known = cores(source(files, "DEMON's folder with <dataset>/core/core.json"))
+    rows = Rows([], {})
+    for dataset, core in known.items():
+        path = files.answers / dataset / "pred.json"
+        if not path.exists():
+            rows.left_out["dataset without pred.json"] = rows.left_out.get("dataset without pred.json", 0) + 1
+            continue
+        questions = read_core(core, dataset, files.rules)
+        names, given = {q.id for q in questions}, {}
+        for number, row in enumerate(get({"rows": read_json(path)}, "rows", list, str(path)), 1):
+            where = f"{path}: row {number}"
+            key = f"{plain_name(dataset)}/{get(row, 'sample_id', object, where)}"
+            if key in given:
+                rows.duplicate.append(key)
+            elif key not in names:
+                rows.extra.append(key)
+            else:
+                given[key] = row
+                rows.replies[key] = Reply(get(row, "pred_response", str, where))
+        rows.questions += (
+            [_published_truth(q, given.get(q.id, {})) for q in questions] if files.rules == "published" else questions
+        )
+    strangers = [p.parent.name for p in files.answers.glob("*/pred.json") if p.parent.name not in known]
+    if strangers or not rows.questions:
+        raise DataError(f"no references for {', '.join(strangers) or 'any prediction'}", where=files.answers)
+    content = [
+        Question(q.id, q.cluster, [q.gold.kind, q.gold.truth, list(q.gold.options)], q.groups) for q in rows.questions
+    ]
+    rows.recipe = recipe_of(content, "as answered") | {"rules": files.rules}
+    return rows
+
+
+def _published_truth(q: Question, row: Mapping[str, Any]) -> Question:
+    """The published script takes the truth of open and picture questions from pred.json."""
+    truth = row.get("gt_response")
+    if q.gold.kind == "choice" or not isinstance(truth, str):
+        return q
+    gold = Gold(q.gold.kind, truth, q.gold.options, q.gold.rules)
+    return Question(q.id, q.cluster, gold, q.groups, q.asked, q.images, q.options, q.stratum)
+
+
+def read(question: Question, text: str) -> str | None:
+    """The cleaned reply of an open question; the option that a choice reply is taken for."""
+    gold, said = question.gold, clean(text[: 50 * parse.HEAD], question.gold.rules)
+    if gold.kind == "open":
+        return said or None
+    if gold.kind == "picture":
+        named = {letter for letter in "abcd" if f"image {letter}" in said}
+        if gold.rules == "published":
+            return said[:7] if len(named) <= 1 else None
+        return f"image {named.pop()}" if len(named) == 1 else None
+    options = tuple(clean(o, gold.rules) for o in gold.options)
+    return published_option(said, options) if gold.rules == "published" else fixed_option(said, options)
+
+
+@lru_cache(maxsize=4096)
+def published_option(said: str, options: tuple[str, ...]) -> str | None:
+    """TF-IDF over reply and options, the most similar option, the first one where all are equally far; the reply itself where there is no word."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.metrics.pairwise import cosine_similarity
+
+    try:
+        matrix = TfidfVectorizer().fit_transform([said, *options])
+    except ValueError:  # an empty vocabulary
+        return said
+    return options[int(cosine_similarity(matrix[0:1], matrix[1:]).flatten().argmax())]
+
+
+def fixed_option(said: str, options: tuple[str, ...]) -> str | None:
+    """The option itself; else the one whose share of words in the reply (by cosine over sets of words) is largest, if one is and it is above 0."""
+    if said in options:
+        return said
+    words = set(re.findall(r"\w+", said))
+    scores = [
+        len(words & w) / (len(words) * len(w)) ** 0.5 if words and (w := set(re.findall(r"\w+", o))) else 0.0
+        for o in options
+    ]
+    best = max(scores, default=0.0)
+    near = [o for o, s in zip(options, scores, strict=True) if s > best - 1e-12]
+    return near[0] if best > 0 and len(set(near)) == 1 else None
+
+
+def judge(question: Question, said: Any) -> Verdict:
+    truth = clean(question.gold.truth, question.gold.rules)
+    if question.gold.kind == "open":
+        value = rouge_l(said or "", truth)
+        return Verdict(value, f"rouge-l {value:.3f}", {"rouge": value, "open": 1.0}, said is not None)
+    if question.gold.kind == "picture":
+        truth = truth[:7]
+    right = said is not None and said == truth
+    return Verdict(
+        float(right), f"{str(said)[:60]}, truth {truth[:60]}", {"right": float(right), "choice": 1.0}, said is not None
+    )
+
+
+def mean_of(name: str, over: str, under: str, datasets: tuple[str, ...]) -> Total:
+    def of(groups: Mapping[str, Sums]) -> np.ndarray:
+        found = [metrics.ratio(groups[d][over], groups[d][under]) for d in datasets if d in groups]
+        return np.mean(np.stack(found), axis=0) if found else np.full(np.shape(next(iter(groups[""].values()))), np.nan)
+
+    return Total(name, of)
+
+
+def mean_of_means(name: str, totals: list[Total]) -> Total:
+    """The unweighted mean of the categories (papers.md B.4.4: reproduces 41.49 and 29.53)."""
+
+    def of(groups: Mapping[str, Sums]) -> np.ndarray:
+        found = [v for v in (t.of(groups) for t in totals) if not np.isnan(v).all()]
+        return np.mean(np.stack(found), axis=0) if found else np.full(np.shape(next(iter(groups[""].values()))), np.nan)
+
+    return Total(name, of)
+
+
+BY_CHOICE = [mean_of(name, "right", "choice", datasets) for name, datasets in CHOICE.items()]
+BY_ROUGE = [mean_of(name, "rouge", "open", datasets) for name, datasets in OPEN.items()]
+TASK = Task(
+    name="demon", readers={"demon": read_demon, "visift": own_or(ask)}, parsers={"default": read}, judge=judge,
+    metrics=(Metric("rouge_l", lambda s: metrics.ratio(s["rouge"], s["open"]), ("rouge", "open"), "open"),
+             Metric("accuracy", lambda s: metrics.ratio(s["right"], s["choice"]), ("right", "choice"), "choice")),
+    totals=(mean_of_means("accuracy", BY_CHOICE), mean_of_means("rouge_l", BY_ROUGE), *BY_CHOICE, *BY_ROUGE),
+    headline="accuracy", ask=ask,
+)  # fmt: skip

@@ -1,0 +1,125 @@
+"""MME: 14 subtasks of yes/no questions, two a picture. A subtask scores 100 x (accuracy + accuracy+), accuracy+ being the share of
+pictures with both right; perception sums ten subtasks, cognition four. A reply that is neither yes nor no is wrong."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from visift.core.errors import DataError
+from visift.evals import metrics, yes_no
+from visift.evals.load_answers import bare, llava, lmms_eval, own_or, recipe_of, source
+from visift.evals.task import Files, Item, Metric, Question, Reply, Rows, Sums, Task, Total
+
+PERCEPTION = ("existence", "count", "position", "color", "posters", "celebrity", "scene", "landmark", "artwork", "OCR")
+COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning")
+
+
+def question(subtask: str, image: str, text: str, truth: str, where: object, key: str = "") -> Question:
+    stem = image.rsplit("/", 1)[-1].split(".", maxsplit=1)[0]
+    asked = bare(text) + yes_no.FORMAT
+    return Question(key or f"{subtask}/{stem}/{bare(text)}", f"{subtask}/{stem}", yes_no.label(truth, where), (subtask,), asked,
+                    (image if "/" in image else f"{subtask}/{image}",), stratum=subtask)  # fmt: skip
+
+
+def read_tsv(path: Path) -> list[tuple[Question, str | None]]:
+    """(question, answer or None) of a folder of one TSV a subtask, `image question truth [answer]`, or of the release folder with one
+    `question truth` file a picture."""
+    found: list[tuple[Question, str | None]] = []
+    for subtask in (*PERCEPTION, *COGNITION):
+        single = path / f"{subtask}.txt"
+        notes = (
+            [single]
+            if single.is_file()
+            else sorted({*(path / subtask).glob("*.txt"), *(path / subtask).glob("questions_answers_YN/*.txt")})
+        )
+        for file in notes:
+            for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1):
+                fields = ([] if file == single else [file.stem]) + line.split("\t", 3)
+                if len(fields) < 3:
+                    if line.strip():
+                        raise DataError(
+                            "expected image, question, truth, answer with tabs between", where=f"{file}:{number}"
+                        )
+                    continue
+                image, text, truth, *answer = fields
+                found.append((question(subtask, image, text, truth, f"{file}:{number}"), answer[0] if answer else None))
+    if not found:
+        raise DataError("holds no MME subtask", where=path, remedy="existence.txt, count.txt, … are expected")
+    return found
+
+
+def ask(files: Files) -> list[Question]:
+    return [q for q, _ in read_tsv(source(files, "MME's folder of TSV files, or its release folder"))]
+
+
+def read_tool(files: Files) -> Rows:
+    """MME's own tool: every row counts, repeated ones too; a row without an answer column is missing."""
+    rows = Rows([], {})
+    for q, answer in read_tsv(files.answers):
+        name = q.id if q.id not in rows.replies else f"{q.id} #{len(rows.questions)}"
+        if name != q.id:
+            rows.duplicate.append(q.id)
+        rows.questions.append(Question(name, q.cluster, q.gold, q.groups, q.asked, q.images, stratum=q.stratum))
+        rows.replies[name] = Reply(answer or "", "" if answer is not None else "missing")
+    rows.recipe = recipe_of(rows.questions, "as answered")
+    return rows
+
+
+def key_of_llava(row: dict[str, Any]) -> str:
+    """LLaVA's question_id is `subtask/…/picture` and repeats: the question tells the two apart."""
+    parts = row["question_id"].split("/")
+    return f"{parts[0]}/{parts[-1].split('.')[0]}/{bare(row['prompt'])}"
+
+
+def of_doc(doc: dict[str, Any], key: str) -> Question:
+    return question(doc["category"], str(doc["question_id"]), doc["question"], doc["answer"], key, key)
+
+
+def pair(items: list[Item]) -> None:
+    """Counts pairs: the questions of a picture two by two, in their order. A pair with an unscored half is no pair."""
+    pictures: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        pictures[item.question.cluster].append(item)
+        item.parts |= {"pairs": 0.0, "both": 0.0}
+    for asked in pictures.values():
+        for first, second in zip(asked[::2], asked[1::2], strict=False):
+            if first.score is not None and second.score is not None:
+                second.parts |= {"pairs": 1.0, "both": first.score * second.score}
+
+
+def about(questions: list[Question]) -> dict[str, Any]:
+    """A sum over fewer subtasks than there are is said to be one."""
+    seen = {q.groups[0] for q in questions}
+    return {"subtasks": f"{len(seen)} of {len(PERCEPTION) + len(COGNITION)}"}
+
+
+def points(s: Sums) -> np.ndarray:
+    return 100 * (metrics.ratio(s["right"], s["n"]) + metrics.ratio(s["both"], s["pairs"]))
+
+
+def summed(name: str, subtasks: tuple[str, ...]) -> Total:
+    def of(groups: Mapping[str, Sums]) -> np.ndarray:
+        found = [points(groups[s]) for s in subtasks if s in groups]
+        return np.sum(np.stack(found), axis=0) if found else np.full(np.shape(groups[""]["n"]), np.nan)
+
+    return Total(name, of)
+
+
+TASK = Task(
+    name="mme",
+    readers={"visift": own_or(ask), "llava": llava(ask, key_of_llava, first=True), "mme-tool": read_tool, "lmms-eval": lmms_eval(of_doc)},
+    parsers=yes_no.PARSERS,
+    published={"llava": "mme", "mme-tool": "mme", "lmms-eval": "mme"},
+    judge=yes_no.judge,
+    metrics=(Metric("score", points), metrics.rate("accuracy", "right"), metrics.rate("accuracy_plus", "both", "pairs")),
+    totals=(summed("perception", PERCEPTION), summed("cognition", COGNITION), metrics.total_rate("accuracy", "right")),
+    headline="perception",
+    finish=pair,
+    about=about,
+    ask=ask,
+)  # fmt: skip
