@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visift.core.errors import DataError
-from visift.core.rle import fills, runs_of
+from visift.core.rle import decode_box, fills, runs_of
 from visift.core.types import Region, encode_rle
 
 
@@ -19,6 +19,17 @@ def test_runs_equal_the_mask(height: int, width: int, share: float, seed: int) -
     runs = runs_of(encode_rle(mask)["counts"])
     values = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     assert np.array_equal(values.reshape(width, height).T, mask)
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.sampled_from([0.0, 0.01, 0.5, 1.0]), st.integers(0, 10**6))
+@settings(max_examples=50, deadline=None)
+def test_box_equals_the_mask(height: int, width: int, share: float, seed: int) -> None:
+    mask = np.random.default_rng(seed).random((height, width)) < share
+    part, x, y = decode_box(encode_rle(mask)["counts"], height)
+    whole = np.zeros_like(mask)
+    whole[y : y + part.shape[0], x : x + part.shape[1]] = part
+    assert np.array_equal(whole, mask)
+    assert not mask.any() or (part[0].any() and part[-1].any() and part[:, 0].any() and part[:, -1].any())
 
 
 def test_long_runs() -> None:

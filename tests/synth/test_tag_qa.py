@@ -126,7 +126,7 @@ def test_photographs(tmp_path: Path, split: str) -> None:
 def test_resumed_run_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("visift.core.dataset.PART", 7)
     whole = synthesise("tag-qa", Tabletop(20), tmp_path / "a")
-    import visift.synth.frame as frame
+    from visift.synth import frame
 
     real, calls = frame.draw_tagged, []
 

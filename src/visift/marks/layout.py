@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from visift.core.errors import UsageError
@@ -9,7 +10,7 @@ from visift.core.types import Mark, Scene
 from visift.marks.draw import PAPER_SHIFT, Look, glyph_size, look_for
 from visift.marks.number import numbers
 from visift.marks.partition import LeftOut, Piece, partition
-from visift.marks.place import Box, peak, place_glyphs
+from visift.marks.place import Box, covered, peak, place_glyphs
 
 MAX_TAGS = 24  # more than that cover each other at 336 pixels
 
@@ -35,36 +36,50 @@ def lay_out(
     """Where the numbers of a scene go, in pixels of its picture.
 
     `model_px` is what the model that will look shrinks the longest side to. Of more than `max_tags` pieces the largest
-    are kept. The same scene, options and seed give the same marks. Raises UsageError for an unknown option value.
+    are kept, and in style `clear` the larger of two whose numbers cannot but overlap. The same scene, options and seed
+    give the same marks. Raises UsageError for an unknown option value.
     """
     if model_px < 16 or max_tags < 1:
         raise UsageError(f"model_px {model_px} must be at least 16 and max_tags {max_tags} at least 1")
-    look = look_for(style, scene.height, scene.width, model_px)
-    pieces, left_out = partition(scene.regions, scene.height, scene.width)
+    height, width = scene.height, scene.width
+    look = look_for(style, height, width, model_px)
+    pieces, left_out = partition(scene.regions, height, width)
     pieces, surplus = _largest(pieces, max_tags)
-    centers = [_center(piece) for piece in pieces]
-    given = numbers(centers, scene.height, numbering, seed, scene.id)
-    sizes = [glyph_size(look, number) for number in given]
-    if style == "paper":
-        boxes = [_paper_box(c, s, scene.height, scene.width) for c, s in zip(centers, sizes, strict=True)]
-    else:
-        boxes = place_glyphs(pieces, centers, sizes, scene.height, scene.width)
+    kept = [(piece, _center(piece)) for piece in pieces]
+    while True:
+        given = numbers([center for _, center in kept], height, numbering, seed, scene.id)
+        boxes = _boxes(kept, given, look, height, width)
+        hidden = covered(boxes, [piece.area for piece, _ in kept]) if style == "clear" else set()
+        if not hidden:
+            break  # else once more: numbers, and with them the widths of boxes, change when a piece goes
+        surplus += [LeftOut(kept[k][0].region.id, "its number would overlap a larger region's") for k in sorted(hidden)]
+        kept = [one for k, one in enumerate(kept) if k not in hidden]
     marks = [
         Mark(
             number, piece.region.id, piece.region.category, center, piece.box, box, piece.area,
-            piece.rle(scene.height, scene.width), piece.region.name,
+            piece.rle(height, width), piece.region.name,
         )
-        for number, piece, center, box in zip(given, pieces, centers, boxes, strict=True)
+        for number, (piece, center), box in zip(given, kept, boxes, strict=True)
     ]  # fmt: skip
     return Layout(tuple(sorted(marks, key=lambda m: m.number)), look, (*left_out, *surplus))
 
 
+Kept = tuple[Piece, tuple[int, int]]  # a piece and its deepest point
+
+
+def _boxes(kept: Sequence[Kept], given: Sequence[int], look: Look, height: int, width: int) -> list[Box]:
+    sizes = [glyph_size(look, number) for number in given]
+    if look.style == "paper":
+        return [_paper_box(center, size, height, width) for (_, center), size in zip(kept, sizes, strict=True)]
+    return place_glyphs([piece for piece, _ in kept], [center for _, center in kept], sizes, height, width)
+
+
 def _largest(pieces: list[Piece], count: int) -> tuple[list[Piece], list[LeftOut]]:
-    kept = set(sorted(range(len(pieces)), key=lambda k: (-pieces[k].area, k))[:count])
-    surplus = [
-        LeftOut(p.region.id, f"{count} larger regions have a number") for k, p in enumerate(pieces) if k not in kept
-    ]
-    return [p for k, p in enumerate(pieces) if k in kept], surplus
+    """The `count` largest, in the order given; the rest with the reason."""
+    chosen = set(sorted(range(len(pieces)), key=lambda k: (-pieces[k].area, k))[:count])
+    rest = [piece.region.id for k, piece in enumerate(pieces) if k not in chosen]
+    surplus = [LeftOut(name, f"{count} larger regions have a number") for name in rest]
+    return [piece for k, piece in enumerate(pieces) if k in chosen], surplus
 
 
 def _center(piece: Piece) -> tuple[int, int]:

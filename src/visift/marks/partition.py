@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from visift.core.errors import DataError
+from visift.core.rle import decode_box
 from visift.core.types import RLE, Region, encode_rle
 
 PAPER_MIN_AREA = 110  # pixels, in a picture whose shorter side is 640
@@ -53,20 +54,13 @@ def partition(
     `min_area`) are dropped, but their pixels stay taken. Crowds take their pixels and get no piece. A malformed mask
     is left out with its reason and takes nothing.
     """
-    from pycocotools import mask as coco_mask
-
     smallest = min_area(height, width) if smallest is None else smallest
     masks, left_out = _by_area(regions, height, width)
     taken = np.zeros((height, width), dtype=bool, order="F")
     pieces: list[Piece] = []
-    for region, rle in masks:
-        try:
-            full = coco_mask.decode(rle).view(bool)
-        except ValueError:
-            left_out.append(LeftOut(region.id, "mask is malformed (its runs do not fill the picture)"))
-            continue
-        x, y, w, h = (int(v) for v in coco_mask.toBbox(rle))
-        mask, claimed = full[y : y + h, x : x + w], taken[y : y + h, x : x + w]
+    for region, counts in masks:
+        mask, x, y = decode_box(counts, height)
+        claimed = taken[y : y + mask.shape[0], x : x + mask.shape[1]]
         rest = mask & ~claimed
         claimed |= mask
         area = int(np.count_nonzero(rest))
@@ -79,20 +73,21 @@ def partition(
     return pieces, left_out
 
 
-def _by_area(regions: Sequence[Region], height: int, width: int) -> tuple[list[tuple[Region, RLE]], list[LeftOut]]:
-    """Regions with byte RLEs by ascending area; masks are decoded later, one at a time."""
+def _by_area(regions: Sequence[Region], height: int, width: int) -> tuple[list[tuple[Region, str]], list[LeftOut]]:
+    """Regions with their RLE counts by ascending area; masks are decoded later, one at a time."""
     from pycocotools import mask as coco_mask
 
-    known: list[tuple[float, int, Region, RLE]] = []
+    known: list[tuple[float, int, Region, str]] = []
     left_out = []
     for order, region in enumerate(regions):
         try:
-            rle = region.rle(height, width)
-            raw = {"size": rle["size"], "counts": rle["counts"].encode("ascii")}
-            known.append((float(coco_mask.area(raw)), order, region, raw))
-        except (DataError, UnicodeError) as e:
-            left_out.append(LeftOut(region.id, e.what if isinstance(e, DataError) else "mask is malformed"))
-    return [(region, rle) for _, _, region, rle in sorted(known, key=lambda k: k[:2])], left_out
+            counts = region.rle(height, width)["counts"]
+        except DataError as e:
+            left_out.append(LeftOut(region.id, e.what))
+            continue
+        area = float(coco_mask.area({"size": [height, width], "counts": counts.encode()}))
+        known.append((area, order, region, counts))
+    return [(region, counts) for _, _, region, counts in sorted(known, key=lambda k: k[:2])], left_out
 
 
 def _tight(region: Region, mask: np.ndarray, x: int, y: int, area: int) -> Piece:

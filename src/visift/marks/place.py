@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from visift.marks.partition import Piece
 
-CELL = 8  # pixels: side of a cell of the coarse search
+CELL = 4  # pixels: side of a cell of the coarse search; `_whole_cells` relies on 4
 SMALL = 6000  # pixels: below, the plain distance transform is faster
 GAP = 2  # pixels kept free between two glyphs where there is room: "1" beside "2" must not read 12
 Box = tuple[int, int, int, int]
@@ -22,52 +21,82 @@ def peak(mask: np.ndarray) -> tuple[int, int]:
     What lies beyond the array is outside. Of several, the middle one in row-major order (papers.md A.1.2). Exact: the
     coarse search only skips cells that cannot hold the maximum.
     """
-    padded = np.pad(mask, 1)
+    padded = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), dtype=bool)
+    padded[1:-1, 1:-1] = mask
     found = _coarse_to_fine(padded) if padded.size > SMALL else None
     if found is None:
         distance = ndimage.distance_transform_edt(padded)
-        found = np.nonzero(distance == distance.max())
-    rows, columns = found
-    middle = (len(rows) - 1) // 2
-    return int(columns[middle]) - 1, int(rows[middle]) - 1
+        found = np.argwhere(distance == distance.max())
+    row, column = found[(len(found) - 1) // 2]
+    return int(column) - 1, int(row) - 1
 
 
-def _coarse_to_fine(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Rows and columns, row-major, of all pixels at the maximum of the distance transform of `mask`.
+def _coarse_to_fine(mask: np.ndarray) -> np.ndarray | None:
+    """Row and column (n, 2), row-major, of all pixels at the maximum of the distance transform of `mask`.
 
-    None where too many cells could hold it for this to pay. With R the half diagonal of a cell and d the distance from
-    its centre to the centre of the nearest cell that is not wholly inside, each pixel's distance lies within d +- 2R.
+    None where too many cells could hold it for this to pay. With d the distance from a cell's centre to the centre of
+    the nearest cell that is not wholly inside, each of its pixels lies d +- CELL * sqrt(2) from the outside. `mask` has
+    a border of outside pixels.
     """
     height, width = mask.shape
-    full = np.pad(mask, ((0, -height % CELL), (0, -width % CELL)))
-    cells = full.reshape(full.shape[0] // CELL, CELL, full.shape[1] // CELL, CELL)
-    inside = cells.all(axis=(1, 3))
-    if not inside.any():
+    full = np.zeros((height + -height % CELL, width + -width % CELL), dtype=bool)
+    full[:height, :width] = mask
+    depth = ndimage.distance_transform_edt(_whole_cells(full)) * CELL
+    spread, deepest = CELL * 2**0.5, float(depth.max())
+    reach = int(deepest + spread)  # no pixel is farther from the outside
+    hopeful = np.argwhere(depth >= deepest - 2 * spread)
+    window = tuple(
+        slice(max(0, low * CELL - reach), (high + 1) * CELL + reach)
+        for low, high in zip(hopeful.min(axis=0), hopeful.max(axis=0), strict=True)
+    )
+    corner = np.array([part.start for part in window])
+    across = _distance_across(full[window])
+    best = int(_squared(across, _pixels(hopeful[depth[tuple(hopeful.T)].argmax()][None]) - corner, reach).max())
+    points = _pixels(hopeful[depth[tuple(hopeful.T)] + spread >= best**0.5]) - corner
+    points = points[across[points[:, 0], points[:, 1]] >= best**0.5]
+    if len(points) * (2 * reach + 1) > 2 * mask.size:
         return None
-    depth = ndimage.distance_transform_edt(inside) * CELL
-    spread = CELL * 2**0.5
-    edge = cKDTree(np.argwhere(_outside_edge(full)))
-    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
-    first = np.argwhere(np.ones((CELL, CELL), bool)) + np.array([row * CELL, column * CELL])
-    best = float(edge.query(first)[0].max())
-    hopeful = depth + spread >= best
-    if np.count_nonzero(hopeful) * CELL * CELL > mask.size // 8:
-        return None
-    fine = np.repeat(np.repeat(hopeful, CELL, axis=0), CELL, axis=1) & full
-    points = np.argwhere(fine)
-    squared = np.rint(edge.query(points)[0] ** 2)  # whole numbers, so that ties are ties
-    top = points[squared == squared.max()]
-    return top[:, 0], top[:, 1]
+    squared = _squared(across, points, reach)
+    found = points[squared == squared.max()] + corner
+    return found[np.lexsort((found[:, 1], found[:, 0]))]
 
 
-def _outside_edge(mask: np.ndarray) -> np.ndarray:
-    """Outside pixels with a neighbour (of four) inside: the nearest outside pixel is always one of them."""
-    near = np.zeros_like(mask)
-    near[1:] |= mask[:-1]
-    near[:-1] |= mask[1:]
-    near[:, 1:] |= mask[:, :-1]
-    near[:, :-1] |= mask[:, 1:]
-    return near & ~mask
+def _whole_cells(mask: np.ndarray) -> np.ndarray:
+    """Which cells are wholly inside: four bytes of 1 read as one number, in four rows."""
+    rows = mask.view(np.uint32) == 0x01010101
+    return rows[0::CELL] & rows[1::CELL] & rows[2::CELL] & rows[3::CELL]
+
+
+def _pixels(cells: np.ndarray) -> np.ndarray:
+    """Row and column of every pixel of the cells (n, 2), cell by cell: (16 n, 2)."""
+    within = np.argwhere(np.ones((CELL, CELL), bool))
+    return (cells[:, None] * CELL + within).reshape(-1, 2)
+
+
+def _distance_across(mask: np.ndarray) -> np.ndarray:
+    """Distance of each pixel to the nearest outside one in its row, int16 or int32 (h, w); 0 outside.
+
+    Where a row has none on a side, the row's end on that side counts as 1 beyond or more: never less than the truth.
+    """
+    width = mask.shape[1]
+    columns = np.arange(width, dtype=np.int16 if width < 1 << 13 else np.int32)
+    far = columns.dtype.type(2 * width)
+    outside = columns * ~mask - mask * far
+    left = np.maximum.accumulate(outside, axis=1)
+    right = np.minimum.accumulate((outside + mask * (far + far))[:, ::-1], axis=1)[:, ::-1]
+    return np.minimum(columns - left, right - columns)
+
+
+def _squared(across: np.ndarray, points: np.ndarray, reach: int) -> np.ndarray:
+    """Squared distance to the outside of each of `points` (n, 2), none farther than `reach`: int64 (n,).
+
+    The nearest outside pixel lies some rows up or down, and there as near across as any.
+    """
+    steps = np.arange(-reach, reach + 1)
+    rows = points[:, :1] + steps
+    inside = (rows >= 0) & (rows < across.shape[0])  # other rows lie beyond the picture, whose border is outside
+    near = across[np.where(inside, rows, 0), points[:, 1:]].astype(np.int64)
+    return (np.where(inside, near, 1 << 20) ** 2 + steps**2).min(axis=1)
 
 
 def place_glyphs(
@@ -96,6 +125,17 @@ def place_glyphs(
                 if not any(_overlap(new, other) for other in others):
                     boxes[k], moved = new, True
     return [b for b in boxes if b]
+
+
+def covered(boxes: Sequence[Box], areas: Sequence[int]) -> set[int]:
+    """Which boxes to leave out so that none overlap: time and again the one that overlaps most others, then the smallest."""
+    left = set(range(len(boxes)))
+    while True:
+        clashes = {k: sum(_overlap(boxes[k], boxes[j]) for j in left if j != k) for k in left}
+        worst = max(left, key=lambda k: (clashes[k], -areas[k], k), default=None)
+        if worst is None or not clashes[worst]:
+            return set(range(len(boxes))) - left
+        left.discard(worst)
 
 
 def _best(

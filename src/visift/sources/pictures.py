@@ -61,7 +61,7 @@ def _turned(image: Image.Image) -> tuple[int, int]:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
-        return image.copy()
+        return image
     if image.mode.startswith("I") or image.mode == "F":  # 16-bit grey, 32-bit grey, float
         return _deep_grey(image).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
