@@ -188,6 +188,21 @@ def test_a_malformed_log_or_item_is_named(tmp_path: Path) -> None:
         write_report(tmp_path)
 
 
+def test_a_log_with_steps_taken_twice_shows_the_later_line(tmp_path: Path) -> None:
+    write_json(tmp_path / "summary.json", {"scores": {}})
+    rows = [
+        {"step": 50, "text": 3.0, "dense": 1.0},
+        {"step": 100, "text": 9.0, "dense": 1.0},
+        {"step": 100, "text": 2.0, "dense": 0.5},
+    ]
+    write_jsonl(tmp_path / "models" / "base" / "pretrain_log.jsonl", rows)
+    assert [(r["step"], r["loss"], r["sources"]["dense"]) for r in Run(tmp_path).train_logs["base"]] == [
+        (50, 3.0, 1.0),
+        (100, 2.0, 0.5),
+    ]
+    assert "ends at 2.000" in write_report(tmp_path).read_text()
+
+
 def test_withheld_scores_are_shown_as_withheld(tmp_path: Path) -> None:
     metric = {
         "value": None,

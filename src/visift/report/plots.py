@@ -145,6 +145,18 @@ def score_block(task: str, metric: str, scores: Sequence[tuple[str, int, Mapping
     return Block(title or task_title(task), metric_title(metric), axis, rows, note=task_note(task), flag=flag)
 
 
+def with_baseline(block: Block, score: Mapping[str, Any]) -> Block:
+    """The block with a dashed line at the best baseline of the score (the majority's answer, say), where it has one."""
+    baselines = get(score, "baselines", dict, f"score of {block.title}", {})
+    if baselines:
+        name = max(baselines, key=lambda n: estimate({"value": baselines[n]}, f"baseline {n}")["value"] or 0.0)
+        block.line, block.line_text = (
+            block.axis.at(baselines[name]),
+            f"dashed: {name.replace('_', ' ')} {baselines[name]:.3f}",
+        )
+    return block
+
+
 def difference_row(row: Any, label: str, series: int, axis: Axis) -> Row:
     where = f"comparison {label}"
     found = estimate({**row, "value": row.get("delta")}, where)

@@ -26,7 +26,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters |= {"number": number, "pretty": pretty, "shortened": shortened, "clock": clock}
+    env.filters |= {"number": number, "pretty": pretty, "shortened": shortened, "clock": clock, "one_line": one_line}
     env.globals |= {"SHAPES": SHAPES, "version": visift.__version__}
     return env
 
@@ -39,6 +39,13 @@ def write_page(out: Path, template: str, **context: Any) -> Path:
 
 def pretty(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
+
+
+def one_line(value: Any) -> str:
+    """Settings as `mode=generate, max_new_tokens=128`; several sets of them as JSON."""
+    if isinstance(value, dict):
+        return ", ".join(f"{k}={v}" for k, v in value.items())
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def shortened(text: str) -> str:

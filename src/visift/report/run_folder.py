@@ -75,17 +75,27 @@ class Run:
 
     @cached_property
     def train_logs(self) -> dict[str, list[dict[str, Any]]]:
-        """Arm -> the lines of its training log."""
+        """Arm -> the lines of its training log: step, loss and, where the arm learns several things, the loss of each."""
         logs = {}
         for path in sorted(self.path.glob("models/*/train_log.jsonl")):
-            rows = []
-            for line, row in read_jsonl(path):
-                if not _finite(row, "step") or not _finite(row, "loss"):
-                    raise DataError("has no step and loss", where=f"{path}:{line}", remedy="train again")
-                rows.append(row)
-            if rows:
-                logs[path.parent.name] = rows
-        return {arm: logs[arm] for arm in ordered_models(list(logs))}
+            logs[path.parent.name] = _log_rows(path, "loss")
+        for path in sorted(
+            self.path.glob("models/*/pretrain_log.jsonl")
+        ):  # one line for every 50 steps, in its own words
+            rows = _log_rows(path, "text")
+            parts = [{k: r[k] for k in ("text", "dense") if _finite(r, k)} for r in rows]
+            logs[path.parent.name] = [{**r, "loss": r["text"], "sources": s} for r, s in zip(rows, parts, strict=True)]
+        return {arm: logs[arm] for arm in ordered_models([arm for arm, rows in logs.items() if rows])}
+
+
+def _log_rows(path: Path, loss: str) -> list[dict[str, Any]]:
+    """The lines of a log by step; of a step that a resumed run took twice, the later line."""
+    rows = {}
+    for line, row in read_jsonl(path):
+        if not _finite(row, "step") or not _finite(row, loss):
+            raise DataError(f"has no step and {loss}", where=f"{path}:{line}", remedy="train again")
+        rows[row["step"]] = row
+    return [rows[step] for step in sorted(rows)]
 
 
 def _finite(row: Any, key: str) -> bool:

@@ -9,7 +9,16 @@ from typing import Any
 from visift.core.types import get
 from visift.report.disagreements import run_disagreements
 from visift.report.names import CONTROLS, MODELS, ordered_tasks, split_task, task_title
-from visift.report.plots import Block, Curves, curves, difference_blocks, estimate, score_block, thin_axes
+from visift.report.plots import (
+    Block,
+    Curves,
+    curves,
+    difference_blocks,
+    estimate,
+    score_block,
+    thin_axes,
+    with_baseline,
+)
 from visift.report.render import write_page
 from visift.report.run_folder import Run
 from visift.report.scenes import scene_groups
@@ -33,7 +42,7 @@ def write_report(run: Path, out: Path | None = None) -> Path:
         "run.html.j2",
         title=get(found.summary, "title", str, where, "visift run"),
         verdicts=[_verdict(row) for row in found.listed("verdicts")],
-        models=[(m, found.series[m], MODELS.get(m, "")) for m in found.models],
+        models=[(m, found.series[m], _about(m, found.summary.get("recipe"))) for m in found.models],
         scene_groups=scene_groups(found),
         blocks=score_blocks(found),
         columns=columns,
@@ -56,13 +65,19 @@ def score_blocks(run: Run) -> list[Block]:
     for task in run.tasks:
         having = [m for m in run.models if task in run.scores[m]]
         metric = headline_of(run.scores[having[0]][task])
-        block = score_block(task, metric, [(m, run.series[m], run.scores[m][task]["metrics"]) for m in having])
-        baselines = run.scores[having[0]][task].get("baselines", {})
-        if baselines:
-            name, value = max(baselines.items(), key=lambda kv: kv[1])
-            block.line, block.line_text = block.axis.at(value), f"dashed: {name.replace('_', ' ')} {value:.3f}"
+        scores = [(m, run.series[m], run.scores[m][task]["metrics"]) for m in having]
+        block = with_baseline(score_block(task, metric, scores), run.scores[having[0]][task])
         blocks.append(block)
     return thin_axes(blocks)
+
+
+def _about(model: str, recipe: Any) -> str:
+    """What a model is, and the data that the recipe gives it."""
+    arms = recipe.get("arms") if isinstance(recipe, dict) else None
+    arm = arms.get(model) if isinstance(arms, dict) else None
+    data = arm.get("data") if isinstance(arm, dict) else None
+    learnt = f"data: {', '.join(map(str, data))}" if isinstance(data, list) else ""
+    return "; ".join(filter(None, (MODELS.get(model, ""), learnt)))
 
 
 def _verdict(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from visift.core.files import read_json
 from visift.core.types import get
 from visift.report.disagreements import Side, TaskDisagreements, disagreements
 from visift.report.names import TASKS, ordered_tasks, split_task, task_title
-from visift.report.plots import Block, difference_blocks, score_block, thin_axes
+from visift.report.plots import Block, difference_blocks, score_block, thin_axes, with_baseline
 from visift.report.render import write_page
 from visift.report.run_folder import read_items
 from visift.report.score_table import headline_of, recipe_rows, table_rows
@@ -51,7 +51,8 @@ def write_score_report(folders: list[Path], out: Path) -> Path:
     for task in tasks:
         having = [(name, s[task]) for name, s in by_name if task in s]
         metric = headline_of(having[0][1])
-        blocks.append(score_block(task, metric, [(name, series[name], s["metrics"]) for name, s in having]))
+        block = score_block(task, metric, [(name, series[name], s["metrics"]) for name, s in having])
+        blocks.append(with_baseline(block, having[0][1]))
         groups += _group_blocks(task, metric, [(name, series[name], s) for name, s in having])
     comparisons, notes = _compared(columns, tasks)
     return write_page(
