@@ -359,3 +359,17 @@ def test_importing_the_command_is_light() -> None:
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+def test_groups_show_the_metric_that_they_have(tmp_path: Path) -> None:
+    """MME's headline is not a metric of its subtasks; theirs is `score`, in points."""
+
+    def metric(value: float) -> dict[str, float]:
+        return {"value": value, "low": value - 10, "high": value + 10, "n": 60, "clusters": 30}
+
+    groups = {"count": {"accuracy": {**metric(0.5), "low": 0.4, "high": 0.6}, "score": metric(150.0)}}
+    score = {"task": "mme", "headline": "perception", "metrics": {"perception": metric(1500.0)}, "groups": groups}
+    write_json(tmp_path / "a" / "mme" / "score.json", score)
+    text = "".join(Tags(write_score_report([tmp_path / "a"], tmp_path / "s.html").read_text()).text)
+    assert "MME: count" in text and "150.0 [140.0, 160.0]" in text and "score, count" in text
+    assert "1500.0 [1490.0, 1510.0]" in text

@@ -51,8 +51,9 @@ def axis_for(values: Sequence[float], *, around_zero: bool = False) -> Axis:
     """0...1 for rates; otherwise wide enough for all values. Differences get an axis with zero in the middle."""
     far = max((abs(v) for v in values), default=1.0)
     if around_zero:
-        step = nice_step(max(far, 0.02) / 2)
-        edge = step * math.ceil(far / step - 1e-9) if far else step
+        far = max(far, 0.1)  # a narrower axis would blow noise up
+        step = nice_step(far / 2)
+        edge = step * math.ceil(far / step - 1e-9)
         return Axis(-edge, edge)
     if far <= 1 and min(values, default=0.0) >= 0:
         return Axis(0.0, 1.0)

@@ -15,7 +15,7 @@ from visift.report.names import TASKS, ordered_tasks, split_task, task_title
 from visift.report.plots import Block, difference_blocks, score_block, thin_axes, with_baseline
 from visift.report.render import write_page
 from visift.report.run_folder import read_items
-from visift.report.score_table import headline_of, recipe_rows, table_rows
+from visift.report.score_table import group_metric, headline_of, recipe_rows, table_rows
 
 Folders = dict[str, dict[str, Path]]  # column -> question set -> score folder
 
@@ -99,10 +99,10 @@ def _columns(paths: Sequence[Path], tasks: dict[Path, str]) -> Folders:
 
 def _group_blocks(task: str, metric: str, scores: Sequence[tuple[str, int, Any]]) -> list[Block]:
     names = list(dict.fromkeys(g for _, _, s in scores for g in s.get("groups", {})))
+    shown = group_metric(metric, scores[0][2].get("groups", {}))
     blocks = []
     for group in names:
         rows = [(name, k, s["groups"][group]) for name, k, s in scores if group in s.get("groups", {})]
-        shown = metric if metric in rows[0][2] else next(iter(rows[0][2]), None)
         if shown:
             blocks.append(score_block(task, shown, rows, title=f"{task_title(task)}: {group}"))
     return blocks

@@ -24,6 +24,12 @@ def headline_of(score: Mapping[str, Any]) -> str:
     return str(next(iter(metrics)))
 
 
+def group_metric(headline: str, groups: Mapping[str, Any]) -> str:
+    """The metric to read in a score's groups: the headline, else `score` (MME's subtasks), else the first; empty without groups."""
+    names = list(next(iter(groups.values()), {}))
+    return next((name for name in (headline, "score", *names) if name in names), "")
+
+
 def table_rows(models: Sequence[tuple[str, Scores]], tasks: Sequence[str]) -> list[dict[str, Any]]:
     """One row for every task and metric, the headline first, then the other metrics, then the groups."""
     rows = []
@@ -42,12 +48,13 @@ def table_rows(models: Sequence[tuple[str, Scores]], tasks: Sequence[str]) -> li
                 }
             )
         groups = list(dict.fromkeys(g for _, s in scores for g in get(s, "groups", dict, task, {})))
+        shown = group_metric(head, scores[0][1].get("groups", {}))
         for group in groups:
             cells = [
-                _cell(s.get(task, {}).get("groups", {}).get(group, {}).get(head), f"{m}, {task}, {group}") for m, s in models
+                _cell(s.get(task, {}).get("groups", {}).get(group, {}).get(shown), f"{m}, {task}, {group}") for m, s in models
             ]  # fmt: skip
             if any(cells):
-                rows.append({"task": "", "metric": f"{metric_title(head)}, {group}", "head": False, "cells": cells})
+                rows.append({"task": "", "metric": f"{metric_title(shown)}, {group}", "head": False, "cells": cells})
     return rows
 
 
