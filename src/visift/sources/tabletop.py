@@ -26,7 +26,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (214, 40, 40), "green": (48, 160, 62), "blue": (42, 86, 212), "yellow": (242, 212, 40),
     "purple": (130, 52, 160), "orange": (240, 134, 30), "cyan": (60, 200, 214), "pink": (246, 140, 190),
 }  # fmt: skip
-SIZES: dict[str, tuple[int, int]] = {"small": (22, 25), "large": (34, 38)}  # diameter in pixels, both ends included
+SIZES: dict[str, tuple[int, int]] = {"small": (25, 28), "large": (36, 40)}  # diameter in pixels, both ends included
 OBJECTS = {0: (3, 6), 1: (3, 7), 2: (4, 8)}  # how many objects, by level
 FAVOURITE = dict(zip(SHAPES, COLOURS, strict=True))  # circle -> red, …: things have usual colours, so guessing tempts
 FAVOURED = 0.25  # chance that a thing has its shape's usual colour, beyond the even share

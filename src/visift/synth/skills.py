@@ -158,9 +158,15 @@ def place(gen: np.random.Generator, scene: Scene) -> Round:
     return Round("place", f"Where is the {short_name(region, scene)}?", place_name(region), "phrase")
 
 
+def at_place(gen: np.random.Generator, scene: Scene) -> Round | None:
+    """What stands in one of the nine places; asked where exactly one thing does."""
+    region = _unique(gen, scene, place_name)
+    return region and Round("at_place", f"What is at the {place_name(region)}?", region.name, "phrase")
+
+
 SKILLS: dict[str, Callable[[np.random.Generator, Scene], Round | None]] = {
     "caption": caption, "colour": colour, "shape": shape, "size": size, "counting": counting, "existence": existence,
-    "relation": relation, "place": place,
+    "relation": relation, "place": place, "at_place": at_place,
 }  # fmt: skip
 MEASURED = ("existence", "counting", "colour", "relation", "caption")  # the untagged skills of the demo
 

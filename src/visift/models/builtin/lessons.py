@@ -55,7 +55,7 @@ def with_form(gen: np.random.Generator, scene: Scene, skill: str) -> tuple[str, 
     if found.form == "sentence" or gen.random() < 0.5:
         return q, a
     if gen.random() < 0.4:
-        ask = {"phrase": "Answer with a word.", "number": "Answer with a number.", "yes/no": "Answer yes or no."}[
+        ask = {"phrase": "Answer with a short phrase.", "number": "Answer with a number.", "yes/no": "Answer yes or no."}[
             found.form
         ]
         return f"{q} {ask}", a
@@ -77,7 +77,7 @@ def sentence(found: Round) -> str:
         return f"{'Yes' if a == 'yes' else 'No'}, the {fact}."
     if found.skill == "place":
         return f"The {q.removeprefix('Where is the ')} is at the {a}."
-    return f"It is {a}."
+    return f"It is a {a}." if found.skill == "at_place" else f"It is {a}."
 
 
 def listing(gen: np.random.Generator, scene: Scene) -> tuple[str, str]:
@@ -119,7 +119,7 @@ def coordinates(gen: np.random.Generator, scene: Scene) -> tuple[str, str]:
 
 
 FORMED = (listing, paragraph, letter, coordinates)
-ASKED = ("existence", "existence", "counting", "colour", "relation", "relation", "place", "place", "shape", "size")
+ASKED = ("existence", "existence", "counting", "colour", "relation", "relation", "place", "place", "at_place", "at_place", "shape", "size")
 
 
 def one_picture(gen: np.random.Generator, scene: Scene, rounds: int) -> list[tuple[str, str]]:

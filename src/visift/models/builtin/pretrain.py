@@ -173,7 +173,9 @@ def pretrain(out: Path, settings: PretrainSettings) -> dict[str, float]:
     """Train from nothing into `out` (a Hugging Face folder, fp16) and return the last losses. Resumes from out/state.pt."""
     torch.set_num_threads(settings.threads)
     out.mkdir(parents=True, exist_ok=True)
-    tokenizer = train_tokenizer(corpus(settings.seed), settings.vocab_size)
+    if not (out / "tokenizer.json").exists():  # a resumed run keeps the one it began with
+        train_tokenizer(corpus(settings.seed), settings.vocab_size).save_pretrained(out)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(out)
     model = fresh_model(tokenizer, seed_of("model", settings.seed) % 2**31).to(settings.device)
     heads = nn.ModuleList(nn.Linear(model.config.vision_config.hidden_size, n) for n in CLASSES).to(settings.device)
     named = [*model.named_parameters(), *heads.named_parameters()]
