@@ -112,7 +112,7 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32, train: bool 
         model,
         tokenizer,
         image_processor,
-        _template(tokenizer, folder),
+        _template(tokenizer, folder, adapter),
         adapter(model, tokenizer, image_processor),
         path,
     )
@@ -134,13 +134,13 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _template(tokenizer: Any, folder: Path) -> str:
-    """The tokenizer's chat template, else the processor's older `chat_template.json`, else LLaVA-1.5's text."""
+def _template(tokenizer: Any, folder: Path, adapter: type[Family]) -> str:
+    """The tokenizer's chat template, else the processor's older `chat_template.json`, else the family's own text."""
     if isinstance(tokenizer.chat_template, str):
         return tokenizer.chat_template
     if (file := folder / "chat_template.json").is_file():
         return str(json.loads(file.read_text(encoding="utf-8"))["chat_template"])
-    return VICUNA
+    return adapter.template or VICUNA
 
 
 def fingerprint(model: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class Pictures:
     def __init__(self, dataset: Dataset, family: Family, memory: int = 1 << 30, grey: bool = False) -> None:
         self.dataset, self.family, self.grey = dataset, family, grey
         self.left = memory
-        self.kept: dict[str, Pixels] = {}
+        self.kept: dict[tuple[str, bool], Pixels] = {}
 
     def of(self, conversation: Conversation, slots: Sequence[int]) -> list[Pixels]:
         """What the model takes of each picture, in the order in which the text shows them (`slots` of the rendered row).
@@ -29,7 +29,7 @@ class Pictures:
         Raises DataError naming the conversation when placeholders and visual tokens differ in number.
         """
         shown = [p.image for t in conversation.turns for p in t.parts if p.image is not None][: len(slots)]
-        made = [self._one(conversation, k) for k in shown]
+        made = [self._one(conversation, k, len(shown)) for k in shown]
         counts = [self.family.visual(p) for p in made]
         if counts != list(slots):
             raise DataError(
@@ -38,9 +38,10 @@ class Pictures:
             )  # fmt: skip
         return made
 
-    def _one(self, conversation: Conversation, index: int) -> Pixels:
+    def _one(self, conversation: Conversation, index: int, count: int) -> Pixels:
         picture = conversation.images[index]
-        found = self.kept.get(picture.path)
+        key = (picture.path, count > 1)
+        found = self.kept.get(key)
         if found is None:
             path = self.dataset.picture_path(picture)
             try:
@@ -49,11 +50,11 @@ class Pictures:
                 raise DataError(e.what, where=f"conversation {conversation.id}: {path}", remedy=e.remedy) from e
             if self.grey:
                 image = Image.new("RGB", image.size, (128, 128, 128))
-            found = self.family.pixels([image])[0]
+            found = self.family.pixels(image, count)
             size = sum(t.numel() * t.element_size() for t in found.values())
             if size <= self.left:
                 self.left -= size
-                self.kept[picture.path] = found
+                self.kept[key] = found
         return found
 
 

@@ -73,10 +73,10 @@ class Renderer:
         self.special_re = re.compile("|".join(map(re.escape, sorted(special, key=lambda t: (-len(t), t)))))
         self.eos = str(vlm.tokenizer.eos_token)
         first = vlm.tokenizer("").input_ids[:1]
-        self.bos = first if first == [vlm.tokenizer.bos_token_id] else []
-        self.fingerprint = sha256_json([self.fast.to_str(), type(self.family).__name__, self.family.slot(640, 480)])
+        self.bos = first if self.family.starts_with_bos and first == [vlm.tokenizer.bos_token_id] else []
+        self.fingerprint = sha256_json([self.fast.to_str(), type(self.family).__name__, self.family.slot(640, 480, 1)])
         self.skeleton = lru_cache(maxsize=4096)(self._skeleton)
-        self.slot = lru_cache(maxsize=4096)(lambda width, height: tuple(self.family.slot(width, height)))
+        self.slot = lru_cache(maxsize=4096)(lambda width, height, count: tuple(self.family.slot(width, height, count)))
 
     def row(self, conversation: Conversation) -> Rendered:
         """A training row. A row in which nothing is learnt is an error."""
@@ -129,7 +129,7 @@ class Renderer:
             chunks.append(text)
             at += len(text)
         return self._tokenise(
-            "".join(chunks), spans, [self.slot(images[k].width, images[k].height) for k in order], where
+            "".join(chunks), spans, [self.slot(images[k].width, images[k].height, len(order)) for k in order], where
         )
 
     def _tokenise(self, text: str, spans: list[tuple[int, int]], slots: list[tuple[int, ...]], where: str) -> Rendered:

@@ -63,7 +63,7 @@ class Rows(TorchDataset):
 
 
 class Collator:
-    """Rows -> inputs padded on the right, labels -100 where nothing is learnt, and what the log wants to know."""
+    """Rows -> padded inputs, labels -100 where nothing is learnt, and what the log wants to know."""
 
     def __init__(self, family: Family, pad_id: int) -> None:
         self.family, self.pad_id = family, pad_id
@@ -74,17 +74,23 @@ class Collator:
         labels = np.full((len(rows), longest), IGNORE, dtype=np.int64)
         mask = np.zeros((len(rows), longest), dtype=np.int64)
         for k, row in enumerate(rows):
-            tokens = np.asarray(row.text.input_ids)
-            n = len(tokens)
-            ids[k, :n], mask[k, :n] = tokens, 1
-            labels[k, :n] = np.where(row.text.loss_mask, tokens, IGNORE)
-        labels[:, 0] = IGNORE  # nothing stands before it to predict it from
-        input_ids, attention_mask = torch.from_numpy(ids), torch.from_numpy(mask)
+            n = len(row.text.input_ids)
+            ids[k, :n], labels[k, :n] = ids_and_labels(row)
+            mask[k, :n] = 1
+        first = torch.from_numpy((labels != IGNORE).argmax(axis=1))  # of the learnt tokens
+        input_ids = torch.from_numpy(ids)
         return {
-            "input_ids": input_ids, "attention_mask": attention_mask, "labels": torch.from_numpy(labels),
-            **self.family.batch([r.pixels for r in rows]), **self.family.extra(input_ids, attention_mask),
-            "row_ids": [r.id for r in rows], "sources": torch.tensor([r.source for r in rows]),
+            "input_ids": input_ids, "attention_mask": torch.from_numpy(mask), "labels": torch.from_numpy(labels),
+            **self.family.batch([r.pixels for r in rows]), **self.family.extra(input_ids, first),
+            "row_ids": [r.id for r in rows], "sources": torch.tensor([[r.source] for r in rows]), "real": int(mask.sum()),
         }  # fmt: skip
+
+
+def ids_and_labels(row: Row) -> tuple[np.ndarray, np.ndarray]:
+    ids = np.asarray(row.text.input_ids)
+    labels = np.where(row.text.loss_mask, ids, IGNORE)
+    labels[0] = IGNORE  # nothing stands before it to predict it from
+    return ids, labels
 
 
 class MicroBatches(Sampler[list[int]]):

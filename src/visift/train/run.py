@@ -34,6 +34,7 @@ from visift.core.progress import progress
 from visift.models import Renderer, Vlm, fingerprint, load
 from visift.models.pictures import Pictures
 from visift.train import checkpoint
+from visift.train.pack import PackedCollator, check_packing
 from visift.train.plan import Plan, make_plan, order, padding_share
 from visift.train.rows import Collator, Rows
 from visift.train.settings import TrainSettings
@@ -93,16 +94,21 @@ def _train(
         raise UsageError(
             f"batch_size {settings.batch_size} is not a multiple of micro_batch {micro} x {world} processes"
         )
-    batches = order(plan.length, steps, settings.batch_size, settings.seed, settings.group_by_length)
-    say(
-        f"{len(plan):,} rows, {steps:,} steps of {settings.batch_size}, padding {padding_share(plan.length, batches):.1%}"
+    batches = order(
+        plan.length, steps, settings.batch_size, settings.seed, settings.group_by_length and not settings.pack_tokens
     )
+    padding = "packed" if settings.pack_tokens else f"padding {padding_share(plan.length, batches):.1%}"
+    say(f"{len(plan):,} rows, {steps:,} steps of {settings.batch_size}, {padding}")
 
     memory = settings.picture_memory << 20
     pictures = [Pictures(d, vlm.family, memory // len(datasets)) for d in datasets]
     rows = Rows(plan, datasets, renderer, pictures)
     pad = vlm.tokenizer.pad_token_id
-    collator = Collator(vlm.family, pad if pad is not None else vlm.tokenizer.eos_token_id)
+    pad_id = int(pad if pad is not None else vlm.tokenizer.eos_token_id)
+    collator = Collator(vlm.family, pad_id)
+    if settings.pack_tokens:
+        collator = PackedCollator(vlm.family, pad_id, settings.pack_tokens)
+        check_packing(vlm, collator, rows)
     resume = checkpoint.latest(out / "checkpoints")
     start = checkpoint.step_of(resume) if resume else 0
     if resume:

@@ -117,7 +117,7 @@ class VlmTrainer(Trainer):
         for module in self.staged.frozen:
             module.eval()
         inputs = dict(inputs)
-        labels, ids, sources = inputs.pop("labels"), inputs.pop("row_ids"), inputs.pop("sources")
+        labels, ids, sources, real = (inputs.pop(k) for k in ("labels", "row_ids", "sources", "real"))
         learnt = labels[:, 1:] != IGNORE  # (B, T - 1)
         if not learnt.any():
             raise VisiftError("no token of the batch is learnt", where=f"rows {', '.join(ids[:8])}")
@@ -130,13 +130,13 @@ class VlmTrainer(Trainer):
         loss = each.sum() / num_items_in_batch
         if "pixel_values" not in inputs:  # text only: whatever sees pictures gets a gradient of zero, not none
             loss = loss + sum(p.sum() * 0.0 for p in self.seeing)
-        self._note(each.detach(), learnt, sources, inputs, ids)
+        self._note(each.detach(), learnt, sources, ids, real, labels.numel())
         if self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes  # gradients are averaged over processes
         return (loss, outputs) if return_outputs else loss
 
     def _note(
-        self, each: torch.Tensor, learnt: torch.Tensor, sources: torch.Tensor, inputs: dict[str, Any], ids: list[str]
+        self, each: torch.Tensor, learnt: torch.Tensor, sources: torch.Tensor, ids: list[str], real: int, places: int
     ) -> None:
         log, total = self.step_log, float(each.sum())
         if not math.isfinite(total):
@@ -146,11 +146,11 @@ class VlmTrainer(Trainer):
             )  # fmt: skip
         log.loss += total
         log.learnt += len(each)
-        log.real += int(inputs["attention_mask"].sum())
-        log.places += inputs["input_ids"].numel()
+        log.real += real
+        log.places += places
         log.lr = self.settings.lr * factor(self.settings, self.state.max_steps, self.state.global_step)
         if len(log.sources) > 1:
-            of = sources[:, None].expand_as(learnt)[learnt].cpu().numpy()
+            of = sources.expand_as(learnt)[learnt].cpu().numpy()
             log.by_source += [np.bincount(of, w, len(log.sources)) for w in (each.cpu().numpy(), None)]
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:

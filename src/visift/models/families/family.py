@@ -28,7 +28,11 @@ class Family:
     }
     # What stands for a picture in the text when the chat template has no slot for pictures.
     picture_text: ClassVar[str] = "<image>\n"
-
+    # A chat template for checkpoints that bring none; None: LLaVA-1.5's text.
+    template: ClassVar[str | None] = None
+    # Whether conversations may share a row behind a mask; and whether the sequence starts with the tokenizer's BOS.
+    packs: ClassVar[bool] = True
+    starts_with_bos: ClassVar[bool] = True
     # Whether the number of tokens depends on the picture's size, so that rows must say it.
     sized: ClassVar[bool] = False
 
@@ -52,30 +56,26 @@ class Family:
             self.scale = float(processor.rescale_factor)
             self.mean = torch.tensor(processor.image_mean, dtype=torch.float32).view(-1, 1, 1)
             self.std = torch.tensor(processor.image_std, dtype=torch.float32).view(-1, 1, 1)
-        blank = self.batch([self.pixels([Image.new("RGB", (64, 64))])], model.dtype)
+        blank = self.batch([[self.pixels(Image.new("RGB", (64, 64)))]], model.dtype)
         training = model.training
         with torch.no_grad():
             model.eval()
-            features = model.get_image_features(
-                **{k: v.to(model.device) for k, v in blank.items()}, return_dict=True
-            ).pooler_output
+            found = model.get_image_features(**{k: v.to(model.device) for k, v in blank.items()}, return_dict=True)
         model.train(training)
-        self.tokens = int(features[0].shape[0])
+        self.tokens = int(found.pooler_output[0].shape[0])
 
-    def slot(self, width: int, height: int) -> list[int]:
-        """The ids that stand for a picture of that size (pixels)."""
+    def slot(self, width: int, height: int, count: int) -> list[int]:
+        """The ids that stand for one picture of that size (pixels) in a conversation with `count` pictures."""
         return [self.image_id] * self.tokens
 
-    def pixels(self, pictures: Sequence[Image.Image]) -> list[Pixels]:
-        """RGB pictures of one conversation -> one entry a picture; here {"pixel_values": (3, H, W)}."""
-        if not pictures:
-            return []
+    def pixels(self, picture: Image.Image, count: int = 1) -> Pixels:
+        """What the model takes of one RGB picture in a conversation with `count`; here {"pixel_values": (3, H, W)}."""
         options = {"do_rescale": False, "do_normalize": False} if self.as_uint8 else {}
-        made = self.image_processor(list(pictures), return_tensors="pt", **options)["pixel_values"]
-        return [{"pixel_values": p} for p in (made.to(torch.uint8) if self.as_uint8 else made)]
+        made = self.image_processor(picture, return_tensors="pt", **options)["pixel_values"][0]
+        return {"pixel_values": made.to(torch.uint8) if self.as_uint8 else made}
 
     def visual(self, pixels: Pixels) -> int:
-        """How many visual tokens the model will make of these tensors: counted against the placeholders."""
+        """The length of the slot that these tensors need: counted against the placeholders in the text."""
         return self.tokens
 
     def batch(self, rows: Sequence[Sequence[Pixels]], dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
@@ -83,18 +83,22 @@ class Family:
         flat = [p["pixel_values"] for row in rows for p in row]
         if not flat:
             return {}
-        made = torch.stack(flat)
+        made = torch.stack(flat)  # (pictures, 3, H, W)
         if self.as_uint8:
             made = (made.to(torch.float32) * self.scale - self.mean) / self.std
         return {"pixel_values": made.to(dtype)}
 
-    def extra(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Further inputs the model wants beside ids and mask, (B, T) each."""
+    def extra(self, input_ids: torch.Tensor, first_learnt: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """Further inputs (B, T) beside ids and mask; `first_learnt` (B,) is where each row's first answer starts."""
         return {}
 
+    def positions(self, ids: Sequence[int], pixels: Sequence[Pixels]) -> torch.Tensor | None:
+        """Positions (axes, T) of one conversation, where the model counts them in its own way; None: 0, 1, 2, …"""
+        return None
+
     def part_of(self, parameter: str) -> str:
-        """vision, projector or llm. Raises DataError for a parameter that belongs to none."""
-        for part, prefixes in self.parts.items():
-            if parameter.startswith(prefixes):
-                return part
-        raise DataError(f"parameter {parameter!r} belongs to no known part of the model", where=type(self).__name__)
+        """vision, projector or llm, by the longest prefix. Raises DataError for a parameter that belongs to none."""
+        fitting = [(len(p), part) for part, prefixes in self.parts.items() for p in prefixes if parameter.startswith(p)]
+        if not fitting:
+            raise DataError(f"parameter {parameter!r} belongs to no known part of the model", where=type(self).__name__)
+        return max(fitting)[1]

@@ -1,0 +1,103 @@
+"""Several conversations in one row, each seeing only itself: no padding, the same loss.
+
+transformers finds packed rows by itself only when no mask is passed and no cache is made, and is silently wrong
+otherwise; a 4D float mask is right everywhere, and `check_packing` still proves it on the run's own model and rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from visift.core.errors import UsageError, VisiftError
+from visift.models import Vlm
+from visift.models.families.family import Family
+from visift.train.rows import IGNORE, Collator, Row, Rows, ids_and_labels
+
+BLOCKED = torch.finfo(torch.bfloat16).min  # finite in every dtype
+
+
+def balance(lengths: Sequence[int], capacity: int) -> list[list[int]]:
+    """Indices into `lengths`, laid out in as few rows of about `capacity` tokens as their sum needs, evenly filled."""
+    rows: list[list[int]] = [[] for _ in range(max(1, math.ceil(sum(lengths) / max(capacity, *lengths))))]
+    load = [0] * len(rows)
+    for k in sorted(range(len(lengths)), key=lambda k: (-lengths[k], k)):
+        least = load.index(min(load))
+        rows[least].append(k)
+        load[least] += lengths[k]
+    return [sorted(r) for r in rows]
+
+
+class PackedCollator(Collator):
+    """Rows -> (rows, T) with restarted positions and a block-diagonal causal mask, float (rows, 1, T, T)."""
+
+    def __init__(self, family: Family, pad_id: int, pack_tokens: int) -> None:
+        if not family.packs:
+            raise UsageError(f"{type(family).__name__} models cannot be packed", remedy="leave pack_tokens at 0")
+        super().__init__(family, pad_id)
+        self.pack_tokens = pack_tokens
+
+    def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
+        layout = balance([len(r.text.input_ids) for r in rows], self.pack_tokens)
+        longest = max(sum(len(rows[k].text.input_ids) for k in line) for line in layout)
+        shape = (len(layout), longest)
+        ids, labels = np.full(shape, self.pad_id, dtype=np.int64), np.full(shape, IGNORE, dtype=np.int64)
+        sources = np.zeros(shape, dtype=np.int64)
+        segment = np.tile(-1 - np.arange(longest), (len(layout), 1))  # a padding place is a segment of its own
+        axes = self.family.positions(rows[0].text.input_ids, rows[0].pixels)
+        positions = torch.zeros((*axes.shape[:1], *shape) if axes is not None else shape, dtype=torch.long)
+        for line, members in enumerate(layout):
+            at = 0
+            for k in members:
+                row = rows[k]
+                end = at + len(row.text.input_ids)
+                ids[line, at:end], labels[line, at:end] = ids_and_labels(row)
+                segment[line, at:end], sources[line, at:end] = k, row.source
+                own = self.family.positions(row.text.input_ids, row.pixels)
+                positions[..., line, at:end] = torch.arange(end - at) if own is None else own
+                at = end
+        input_ids, seg = torch.from_numpy(ids), torch.from_numpy(segment)
+        sees = (seg[:, :, None] == seg[:, None, :]).tril()[:, None]  # (rows, 1, T, T)
+        mask = torch.zeros(sees.shape).masked_fill(~sees, BLOCKED)
+        return {
+            "input_ids": input_ids, "attention_mask": mask, "position_ids": positions, "labels": torch.from_numpy(labels),
+            **self.family.batch([[p for k in line for p in rows[k].pixels] for line in layout]), **self.family.extra(input_ids),
+            "row_ids": [r.id for r in rows], "sources": torch.from_numpy(sources)[:, 1:],
+            "real": sum(len(r.text.input_ids) for r in rows),
+        }  # fmt: skip
+
+
+def check_packing(vlm: Vlm, collator: PackedCollator, rows: Rows, count: int = 4) -> float:
+    """Per-token losses of the first rows packed into one and each alone; returns the largest difference.
+
+    Raises VisiftError when this model does not keep packed conversations apart.
+    """
+    sample = [rows[k] for k in range(min(count, len(rows)))]
+    whole = PackedCollator(collator.family, collator.pad_id, sum(len(r.text.input_ids) for r in sample))
+    model = vlm.model
+    training = model.training
+    model.eval()
+    packed = token_losses(model, whole(sample))
+    alone = torch.cat([token_losses(model, Collator(collator.family, collator.pad_id)([r])) for r in sample])
+    model.train(training)
+    worst = float((packed - alone).abs().max())
+    if not worst < 1e-3:
+        raise VisiftError(f"packed conversations see each other (loss differs by {worst:.2g})", where=vlm.path,
+                          remedy="leave pack_tokens at 0, and report the model")  # fmt: skip
+    return worst
+
+
+def token_losses(model: Any, batch: dict[str, Any]) -> torch.Tensor:
+    """Loss of every learnt token, float (learnt,), in row order."""
+    own = {"labels", "row_ids", "sources", "real"}
+    with torch.no_grad():
+        inputs = {k: v.to(model.device) for k, v in batch.items() if k not in own}
+        logits = model(**inputs, use_cache=False).logits[:, :-1]
+    targets = batch["labels"][:, 1:].to(logits.device)
+    learnt = targets != IGNORE
+    return F.cross_entropy(logits[learnt].float(), targets[learnt], reduction="none").cpu()

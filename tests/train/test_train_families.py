@@ -1,0 +1,149 @@
+"""Every family trains in every stage from mixed rows, reloads in plain transformers, answers, and resumes exactly."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
+import tiny_data
+import tiny_families
+from transformers import AutoModelForImageTextToText, Trainer, TrainingArguments
+
+from visift.core.dataset import Dataset
+from visift.core.errors import UsageError, VisiftError
+from visift.core.files import sha256_file
+from visift.evals.answer import answer
+from visift.models import Renderer, load
+from visift.models.pictures import Pictures
+from visift.train import pack
+from visift.train.run import train
+from visift.train.settings import TrainSettings
+from visift.train.trainer import VlmTrainer
+
+FAST = TrainSettings(steps=3, batch_size=4, lr=1e-3, bf16=False, threads=1, save_every=2)
+SAMPLED = ("llava-next", "idefics3", "qwen2.5-vl")  # the rest in `make stress`
+FAMILIES = [
+    name if name in SAMPLED else pytest.param(name, marks=pytest.mark.stress) for name in tiny_families.BUILDERS
+]
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_data.dataset(tmp_path_factory.mktemp("mixed"), 12, mixed=True)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("stage", ["align", "sft", "lora"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_trains_reloads_and_answers(family: str, stage: str, mixed: Path, tmp_path: Path) -> None:
+    base = tiny_families.BUILDERS[family](tmp_path / "base")
+    result = train(str(base), [mixed], stage, tmp_path / "run", FAST)
+    before = AutoModelForImageTextToText.from_pretrained(base).state_dict()
+    after = AutoModelForImageTextToText.from_pretrained(result["model"]).state_dict()
+    part_of = load(base).family.part_of
+    moved = {part_of(name) for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"align": {"projector"}, "sft": {"projector", "llm"}, "lora": {"llm"}}[stage]
+    counts = answer("t", result["model"], mixed, tmp_path / "a.jsonl", batch_size=4, max_new_tokens=4)
+    assert counts["questions"] == 12 and "error" not in counts
+
+
+@pytest.mark.parametrize("family", tiny_families.BUILDERS)
+def test_labels_decode_to_the_answers_and_pictures_fit(family: str, mixed: Path, tmp_path: Path) -> None:
+    vlm = load(tiny_families.BUILDERS[family](tmp_path), train=True)
+    renderer, pictures = Renderer(vlm), Pictures(Dataset(mixed), vlm.family)
+    end = "</s>" if family == "paligemma" else "<|im_end|>"
+    for c in Dataset(mixed):
+        row = renderer.row(c)
+        wanted = "".join(t.text + end for t in c.turns if t.role == "assistant" and t.train)
+        assert vlm.tokenizer.decode([i for i, m in zip(row.input_ids, row.loss_mask, strict=True) if m]) == wanted
+        assert len(pictures.of(c, row.slots)) == len(c.images)
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_stopped_run_goes_on_exactly(
+    family: str, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tiny_families.BUILDERS[family](tmp_path / "base")
+    train(str(base), [mixed], "sft", tmp_path / "whole", FAST)
+    own = VlmTrainer.compute_loss
+
+    def stop(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.state.global_step == 2:
+            raise Stop
+        return own(self, *args, **kwargs)
+
+    monkeypatch.setattr(VlmTrainer, "compute_loss", stop)
+    with pytest.raises(Stop):
+        train(str(base), [mixed], "sft", tmp_path / "run", FAST)
+    monkeypatch.setattr(VlmTrainer, "compute_loss", own)
+    train(str(base), [mixed], "sft", tmp_path / "run", FAST)
+    found = [sha256_file(tmp_path / k / "model" / "model.safetensors") for k in ("whole", "run")]
+    assert found[0] == found[1]
+
+
+def test_plain_trainer_loses_a_llavas_weights_on_resume(tmp_path: Path) -> None:
+    """The trap that our checkpoints avoid; when transformers repairs it, this test says so."""
+    base = tiny_families.BUILDERS["llava"](tmp_path / "base")
+
+    class Rows(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return 8
+
+        def __getitem__(self, k: int) -> dict[str, torch.Tensor]:
+            ids = torch.arange(6, 16) + k
+            return {"input_ids": ids, "labels": ids}
+
+    def run(steps: int, resume: bool) -> dict[str, torch.Tensor]:
+        model = AutoModelForImageTextToText.from_pretrained(base)
+        args = TrainingArguments(
+            output_dir=str(tmp_path / "out"), max_steps=steps, save_steps=2, use_cpu=True, report_to="none", disable_tqdm=True,
+            per_device_train_batch_size=2, learning_rate=1e-2, lr_scheduler_type="constant", save_strategy="steps",
+        )  # fmt: skip
+        Trainer(model=model, args=args, train_dataset=Rows()).train(resume_from_checkpoint=resume)
+        return model.state_dict()
+
+    at_two, resumed = run(2, False), run(3, True)
+    start = AutoModelForImageTextToText.from_pretrained(base).state_dict()
+    name = "model.language_model.layers.0.mlp.up_proj.weight"
+    assert float((at_two[name] - start[name]).abs().max()) > 0.015  # two steps of 0.01
+    assert float((resumed[name] - start[name]).abs().max()) < 0.0125  # the third step alone: the first two are gone
+
+
+@pytest.mark.integration
+def test_packed_training_is_unpacked_training(mixed: Path, tmp_path: Path) -> None:
+    base = tiny_families.BUILDERS["llava"](tmp_path / "base")
+    settings = FAST.model_copy(update={"batch_size": 6, "group_by_length": False})
+    train(str(base), [mixed], "sft", tmp_path / "a", settings)
+    train(str(base), [mixed], "sft", tmp_path / "b", settings.model_copy(update={"pack_tokens": 80}))
+    a, b = ([json.loads(x) for x in (tmp_path / k / "train_log.jsonl").read_text().splitlines()] for k in ("a", "b"))
+    assert [r["learnt"] for r in a] == [r["learnt"] for r in b]
+    assert [r["loss"] for r in a] == pytest.approx([r["loss"] for r in b], abs=1e-5)
+    assert max(r["padding"] for r in b) < 0.25 * max(r["padding"] for r in a) + 0.1
+
+
+def test_a_model_that_mixes_packed_rows_is_refused(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tiny_families.BUILDERS["llava"](tmp_path / "base")
+    monkeypatch.setattr(pack, "BLOCKED", 0.0)  # a mask that hides nothing
+    with pytest.raises(VisiftError, match="packed conversations see each other"):
+        train(str(base), [mixed], "sft", tmp_path / "run", FAST.model_copy(update={"pack_tokens": 80}))
+    with pytest.raises(UsageError, match="PaliGemma models cannot be packed"):
+        train(
+            str(tiny_families.paligemma(tmp_path / "pg")),
+            [mixed],
+            "sft",
+            tmp_path / "r2",
+            FAST.model_copy(update={"pack_tokens": 80}),
+        )
