@@ -130,7 +130,9 @@ def _summary(scores: dict[str, Any], comparisons: list[dict[str, Any]]) -> dict[
              "n": 48, "why": "The base model's interval holds chance."},
         ],
         "seconds": {"questions": 3.1, "train control": 251.2, "train listing": 252.9, "answer": 44.0, "score": 1.2},
-        "recipe": {"name": "demo", "arms": {"control": {"data": ["vqa", "more-vqa"]}, "listing": {"data": ["vqa", "lists"]}}, "train": {"steps": 600}, "seed": 0},
+        "recipe": {"name": "demo", "arms": {"control": {"data": ["vqa", "more-vqa"]}, "listing": {"data": ["vqa", "lists"]}}, "train": {"steps": 600},
+                   "claims": [{"name": "A1", "task": "tag-listing", "model": "listing", "than_model": "control"},
+                              {"name": "A6", "task": "counting", "model": "listing", "than_model": "control", "kind": "no worse", "margin": 0.05}], "seed": 0},
         "machine": {"cpu": "a laptop", "cores": 2, "memory": "8 GB", "torch": "2.13", "python": "3.12"},
     }  # fmt: skip
 

@@ -37,11 +37,13 @@ def write_report(run: Path, out: Path | None = None) -> Path:
     columns = [(m, found.series[m]) for m in found.models]
     where = str(run / "summary.json")
     seconds = get(found.summary, "seconds", dict, where, {})
+    verdicts = [_verdict(row, found.summary.get("recipe")) for row in found.listed("verdicts")]
     return write_page(
         out or run / "report.html",
         "run.html.j2",
         title=get(found.summary, "title", str, where, "visift run"),
-        verdicts=[_verdict(row) for row in found.listed("verdicts")],
+        verdicts=verdicts,
+        tally=[(word, sum(v["word"] == word for v in verdicts)) for word in dict.fromkeys(v["word"] for v in verdicts)],
         models=[(m, found.series[m], _about(m, found.summary.get("recipe"))) for m in found.models],
         scene_groups=scene_groups(found),
         blocks=score_blocks(found),
@@ -80,12 +82,10 @@ def _about(model: str, recipe: Any) -> str:
     return "; ".join(filter(None, (MODELS.get(model, ""), learnt)))
 
 
-def _verdict(row: Mapping[str, Any]) -> dict[str, Any]:
+def _verdict(row: Mapping[str, Any], recipe: Any) -> dict[str, Any]:
     """kind is yes, no or open; a verdict that is none of the known words is shown as open."""
     where = f"verdict {row.get('claim', '?')}"
-    word = get(row, "verdict", str, where)
-    head, _, reason = word.partition(":")
-    kind = {"supported": "yes", "not supported": "no"}.get(head.strip(), "open")
+    head, _, reason = get(row, "verdict", str, where).partition(":")
     found = estimate({**row, "value": row.get("effect")}, where)
     why = get(row, "why", str, where, "")
     if (
@@ -93,8 +93,32 @@ def _verdict(row: Mapping[str, Any]) -> dict[str, Any]:
     ):  # it only repeats the effect, which stands before it
         why = ""
     return {
-        **row, **found, "kind": kind, "word": head.strip(), "reason": reason.strip(), "text": get(row, "text", str, where), "why": why,
-    }  # fmt: skip
+        **found,
+        "claim": row.get("claim"),
+        "n": row.get("n"),
+        "text": get(row, "text", str, where),
+        "why": why,
+        "kind": {"supported": "yes", "not supported": "no"}.get(head.strip(), "open"),
+        "word": head.strip(),
+        "reason": reason.strip(),
+        "measure": _measure(row.get("claim"), recipe) or "effect",
+    }
+
+
+def _measure(claim: Any, recipe: Any) -> str:
+    """What the effect of a claim is the difference of, by the recipe: `listing − control, Counting`; empty where it does not say."""
+    claims = recipe.get("claims") if isinstance(recipe, dict) else None
+    for row in claims if isinstance(claims, list) else ():
+        if not isinstance(row, dict) or row.get("name") != claim or not row.get("model") or not row.get("task"):
+            continue
+        model, task = str(row["model"]), task_title(str(row["task"]))
+        if row.get("than_task"):
+            what = f"{model}: {task} − {task_title(str(row['than_task']))}"
+        else:
+            what = f"{model} − {row.get('than_model') or '?'}, {task}"
+        asked = {"no worse": "may fall by", "equal": "may differ by"}.get(str(row.get("kind")))
+        return f"{what} ({asked} {row.get('margin')})" if asked else what
+    return ""
 
 
 def loss_plots(run: Run) -> list[Curves]:
