@@ -157,7 +157,7 @@ class Engine:
         pad = vlm.tokenizer.pad_token_id
         self.pad = int(pad if pad is not None else vlm.tokenizer.eos_token_id)
         # the folder's own sampling settings do not apply: what is asked for stands in the answer's `decoding`
-        vlm.model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
+        self.generation = vlm.model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
             max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=sorted(self.ends), pad_token_id=self.pad
         )
 
@@ -198,7 +198,9 @@ class Engine:
             **family.batch(pixels, model.dtype),
             **family.extra(ids),
         }
-        made = model.generate(**{k: v.to(model.device) for k, v in inputs.items()})[:, longest:].tolist()
+        made = model.generate(**{k: v.to(model.device) for k, v in inputs.items()}, generation_config=self.generation)[
+            :, longest:
+        ].tolist()
         return [self._text(row) for row in made]
 
     def _text(self, ids: list[int]) -> tuple[str, str]:

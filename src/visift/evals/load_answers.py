@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ FORMAT_SENTENCE = re.compile(
 )  # fmt: skip
 
 
+@lru_cache(maxsize=65536)  # benchmarks ask the same of many pictures
 def bare(asked: str) -> str:
     """A question without its answer-format sentence, spaces collapsed: what rows of different files are joined by."""
     before = None
@@ -45,6 +47,7 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSONL file, or of a JSON list. Raises DataError naming file and line."""
     if path.suffix == ".json" and not _is_jsonl(path):
         rows = read_json(path)
+        rows = [rows] if isinstance(rows, dict) else rows  # a file of one line
         if not isinstance(rows, list):
             raise DataError("is no list of rows", where=path)
         numbered: Iterable[tuple[int, Any]] = enumerate(rows, 1)
@@ -178,7 +181,3 @@ def _first_response(row: dict[str, Any]) -> Reply:
     while isinstance(found, list):
         found = found[0] if found else None
     return Reply(found) if isinstance(found, str) else Reply("", "no response logged")
-
-
-def jsonl_files(folder: Path, pattern: str) -> Iterator[Path]:
-    yield from sorted(p for p in folder.glob(pattern) if p.is_file())

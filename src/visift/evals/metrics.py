@@ -79,18 +79,20 @@ class Table:
         parts = tuple(sorted({p for i in scored for p in i.parts}))
         columns = {(g, p): k for k, (g, p) in enumerate((g, p) for g in groups for p in parts)}
         pictures: dict[tuple[str, str], int] = {}
-        rows, cols, values = [], [], []
-        counts = dict.fromkeys(groups, 0)
-        for item in scored:
-            row = pictures.setdefault((item.question.stratum, item.question.cluster), len(pictures))
-            for group in ("", *item.question.groups):
-                counts[group] += 1
-                for part, value in item.parts.items():
-                    rows.append(row)
-                    cols.append(columns[group, part])
-                    values.append(value)
+        row = np.array(
+            [pictures.setdefault((i.question.stratum, i.question.cluster), len(pictures)) for i in scored], int
+        )
+        members: dict[str, list[int]] = {g: [] for g in groups}
+        for k, item in enumerate(scored):
+            for group in item.question.groups:
+                members[group].append(k)
+        members[""] = list(range(len(scored)))
+        counts = {g: len(found) for g, found in members.items()}
         sums = np.zeros((len(pictures), max(len(columns), 1)))
-        np.add.at(sums, (np.asarray(rows, int), np.asarray(cols, int)), np.asarray(values, float))
+        for part in parts:
+            values = np.array([i.parts.get(part, 0.0) for i in scored])
+            for group, found in members.items():
+                sums[:, columns[group, part]] = np.bincount(row[found], weights=values[found], minlength=len(pictures))
         names = sorted({stratum for stratum, _ in pictures})
         strata = np.array([names.index(s) for s, _ in pictures]) if len(names) > 1 else None
         binary = all(i.score in (0.0, 1.0) for i in scored)
@@ -114,7 +116,7 @@ class Table:
 
     def _estimate(self, group: str, parts: tuple[str, str] | None, value: stats.Value, seed: int) -> Estimate:
         n = self.counts[group]
-        here = self.sums[:, [self.columns[group, p] for p in self.parts]].any(axis=1)
+        here: Array = np.asarray(self.sums[:, [self.columns[group, p] for p in self.parts]].any(axis=1))
         clusters = int(here.sum())
         if not n or not clusters:
             return Estimate(None, None, None, n, clusters, "no data")
@@ -125,11 +127,19 @@ class Table:
             over, under = self.column(group, parts[0]), self.column(group, parts[1])
             low, high, method = stats.rate(over, under, binary=self.binary)
         else:
-            if self.drawn is None or self.drawn[0] != seed:  # every metric is read off the same resampled sums
-                self.drawn = (seed, stats.resample(self.sums, strata=self.strata, seed=seed))
-            low, high = stats.percentiles(value(self.drawn[1]))
+            low, high = stats.percentiles(value(self._resampled(here, seed)))
             method = "bootstrap by image"
             if low == high and seen in (0.0, 1.0):  # nothing varies between pictures: resampling would claim certainty
                 low, high = stats.wilson(seen, clusters)
                 method = "Wilson over pictures"
+            elif low == high:
+                method = "bootstrap by image (no variation between pictures)"
         return Estimate(seen, *stats.rounded(low, high), n, clusters, method)
+
+    def _resampled(self, here: Array, seed: int) -> Array:
+        """Sums over resampled pictures (draws, columns). Every metric over the whole table is read off the same ones."""
+        if not here.all() and self.strata is None:
+            return stats.resample(self.sums[here], seed=seed)
+        if self.drawn is None or self.drawn[0] != seed:
+            self.drawn = (seed, stats.resample(self.sums, strata=self.strata, seed=seed))
+        return self.drawn[1]

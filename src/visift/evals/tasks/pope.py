@@ -6,17 +6,20 @@ Our own existence questions are POPE too: a dataset with `meta.split`. papers.md
 from __future__ import annotations
 
 import re
+from collections import Counter
+from functools import lru_cache
 from typing import Any
 
 from visift.core.errors import DataError
 from visift.core.types import get
 from visift.evals import metrics, questions, yes_no
-from visift.evals.load_answers import bare, llava, lmms_eval, need, own_or, rows_of, source
-from visift.evals.task import Files, Question, Rows, Task
+from visift.evals.load_answers import bare, llava, lmms_eval, need, own_or, rows_of, source, unique
+from visift.evals.task import Files, Question, Reply, Rows, Task
 
 SPLITS = ("random", "popular", "adversarial")
 
 
+@lru_cache(maxsize=65536)
 def thing(asked: str) -> str:
     """The question as a key: 57 published rows say `an X in the imange`, and later releases mend them."""
     return re.sub(r"^is there an? ", "is there ", bare(asked).lower()).replace("imange", "image")
@@ -44,27 +47,30 @@ def read_llava(files: Files) -> Rows:
     """LLaVA's answers: to its question file by question_id, and from there to the labels by split, picture and question, because its
     ids are shifted by millions for two splits. What counts is what the question file asked of the splits that have labels."""
     path = need(files.questions, "--questions", "LLaVA's POPE question file")
-    labels: dict[str, str] = {}
-    for q in ask(Files(files.answers, references=need(files.references, "--references", "POPE's label files"))):
-        if labels.setdefault(q.id, str(q.gold)) != q.gold:
-            raise DataError("two labels for one question", where=f"{files.references}: {q.id}", remedy="remove one")
-    asked = rows_of(path)
-    splits = {key.split("/", 1)[0] for key in labels}
-    kept, other, unknown = [], set(), []
-    for number, row in enumerate(asked, 1):
+    references = need(files.references, "--references", "POPE's label files")
+    asked = []
+    for number, row in enumerate(rows_of(path), 1):
         split, image, text = (get(row, k, str, f"{path}:{number}") for k in ("category", "image", "text"))
-        name = str(get(row, "question_id", int, f"{path}:{number}"))
-        label = labels.get(f"{split if split in splits else ''}/{image}/{thing(text)}")
-        if label is not None:
-            kept.append(Question(name, image, label, (split,), text, (image,)))
-        elif split in splits:
-            unknown.append(name)
-        else:
-            other.add(name)
-    if unknown:
-        raise DataError(f"{len(unknown)} questions have no label, e.g. question_id {unknown[0]}", where=path,
-                        remedy="are question and label files of one POPE release?")  # fmt: skip
+        asked.append((str(get(row, "question_id", int, f"{path}:{number}")), split, image, text))
+    labels = {q.id: q.gold for q in unique(ask(Files(files.answers, references=references)), references)}
+    if any(key.startswith("/") for key in labels):  # one file without a split in its name
+        found = Counter(split for _, split, image, text in asked if f"/{image}/{thing(text)}" in labels)
+        (split, count), *others = [*found.most_common(2), ("", 0)]
+        if count <= others[0][1]:
+            raise DataError(
+                "belongs to no one split", where=references, remedy="name it coco_pope_random.json or the like"
+            )
+        labels = {split + key: label for key, label in labels.items()}
+    splits = {key.split("/", 1)[0] for key in labels}
+    kept = [Question(name, image, labels.get(f"{split}/{image}/{thing(text)}"), (split,), text, (image,))
+            for name, split, image, text in asked if split in splits]  # fmt: skip
+    if not kept:
+        raise DataError(
+            f"asks nothing of {', '.join(sorted(splits))}", where=path, remedy="do the labels belong to it?"
+        )
     rows = llava(lambda _: kept)(files)
+    rows.replies |= {q.id: Reply("", "no label") for q in kept if q.gold is None}
+    other = {name for name, split, _, _ in asked if split not in splits}
     rows.extra = [name for name in rows.extra if name not in other]
     rows.left_out |= {"question of a split without labels": len(other)} if other else {}
     return rows
