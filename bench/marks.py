@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -96,7 +97,7 @@ def multiplied(images: Path, annotations: Path, times: int, folder: Path) -> Coc
     for k in range(times):
         for row in data["images"]:
             name = f"{k}-{row['file_name']}"
-            (folder / "many" / name).symlink_to((images / row["file_name"]).resolve())
+            shutil.copyfile(images / str(row["file_name"]), folder / "many" / name)
             result["images"].append({**row, "id": k * 10**8 + row["id"], "file_name": name})
         result["annotations"] += [{**row, "image_id": k * 10**8 + row["image_id"]} for row in data["annotations"]]
     (folder / "many.json").write_text(json.dumps(result))

@@ -83,6 +83,14 @@ def test_text_beyond_ascii(tmp_path: Path, ensure_ascii: bool) -> None:
     assert source(tmp_path, content).categories == ("Hündchen", "犬")
 
 
+def test_text_that_is_no_utf8_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, coco())
+    for old, new in ((b'"dog"', b'"d\xe5g"'), (b'"iscrowd"', b'"i\xe5crowd"')):
+        path.write_bytes(json.dumps(coco()).encode().replace(old, new))
+        with pytest.raises(DataError, match=r"instances.json: byte \d+.*UTF-8"):
+            list(CocoSource(tmp_path / "images", path))
+
+
 def test_a_bad_annotation_is_a_fault_of_its_scene(tmp_path: Path) -> None:
     good = coco()["annotations"]
     bad = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -68,10 +67,9 @@ def test_same_bytes_on_two_workers(tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-@pytest.mark.skipif("VISIFT_DATA" not in os.environ, reason="VISIFT_DATA is not set")
-def test_photographs(tmp_path: Path) -> None:
-    data = Path(os.environ["VISIFT_DATA"]) / "coco_mini"
-    source = CocoSource(data / "val2017", data / "annotations" / "instances_val2017.json")
+def test_photographs(data: Path, tmp_path: Path) -> None:
+    coco = data / "coco_mini"
+    source = CocoSource(coco / "val2017", coco / "annotations" / "instances_val2017.json")
     card = synthesise("listing", source, tmp_path / "a")
     assert card["counts"]["conversations"] == len(source) == 79
     check_dataset(tmp_path / "a")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -113,11 +112,10 @@ def test_tabletop_answers_hold_and_are_balanced(tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-@pytest.mark.skipif("VISIFT_DATA" not in os.environ, reason="VISIFT_DATA is not set")
 @pytest.mark.parametrize("split", ["train2017", "val2017"])
-def test_photographs(tmp_path: Path, split: str) -> None:
-    data = Path(os.environ["VISIFT_DATA"]) / "coco_mini"
-    source = CocoSource(data / split, data / "annotations" / f"instances_{split}.json")
+def test_photographs(data: Path, tmp_path: Path, split: str) -> None:
+    coco = data / "coco_mini"
+    source = CocoSource(coco / split, coco / "annotations" / f"instances_{split}.json")
     for seed in range(3):
         synthesise("tag-qa", source, tmp_path / str(seed), seed=seed)
         check_dataset(tmp_path / str(seed))

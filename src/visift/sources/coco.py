@@ -50,7 +50,10 @@ class Rows:
         """The annotations of one picture, parsed, in file order."""
         for row in self.order[self.start[picture] : self.start[picture + 1]]:
             file.seek(self.offset[row])
-            yield json.loads(file.read(self.length[row]))
+            try:
+                yield json.loads(file.read(self.length[row]).decode("utf-8"))
+            except UnicodeDecodeError as e:
+                raise DataError("is not UTF-8 text", where=f"{self.path}: byte {self.offset[row]}") from e
 
 
 @dataclass(slots=True)
@@ -242,7 +245,7 @@ class _File:
 
 def _read_file(path: Path) -> _File:
     found = _File()
-    for key, value, offset, length in elements(path):
+    for key, value, offset, length in elements(path, frozenset({"annotations"})):
         if key not in ("images", "annotations", "categories", "licenses"):
             continue
         if not isinstance(value, dict):
@@ -257,13 +260,13 @@ def _read_file(path: Path) -> _File:
             found.offset.append(offset)
             found.length.append(length)
         elif key == "images":
-            found.pictures.append(_picture(_utf8(value), path))
+            found.pictures.append(_picture(value, path))
         elif key == "categories":
-            identity, entry, lvis = _category(_utf8(value), path)
+            identity, entry, lvis = _category(value, path)
             found.categories[identity] = entry
             found.lvis |= lvis
         elif isinstance(value.get("id"), int | str):
-            found.licences[value["id"]] = licence_name(_utf8(value))
+            found.licences[value["id"]] = licence_name(value)
     if not found.pictures:
         raise DataError("lists no 'images', so it is no COCO file", where=path, remedy="is it the right JSON?")
     ids = [picture[0] for picture in found.pictures]
@@ -275,16 +278,6 @@ def _read_file(path: Path) -> _File:
 
 def _is_id(value: Any) -> bool:
     return isinstance(value, int | str) and not isinstance(value, bool)
-
-
-def _utf8(value: Any) -> Any:
-    """Text that was read as Latin-1, read again as the UTF-8 it is; what is no UTF-8 stays."""
-    if isinstance(value, str):
-        try:
-            return value.encode("latin-1").decode("utf-8")
-        except UnicodeError:
-            return value
-    return {k: _utf8(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def _picture(row: dict[str, Any], path: Path) -> tuple[Id, str, int, int, Any]:

@@ -14,16 +14,16 @@ CHUNK = 1 << 20  # bytes read at a time; doubled while one element does not fit
 SPACE = re.compile(r"[ \t\r\n]*")
 
 
-def elements(path: Path) -> Iterator[tuple[str, Any, int, int]]:
+def elements(path: Path, numbers_only: frozenset[str] = frozenset()) -> Iterator[tuple[str, Any, int, int]]:
     """(key, element, byte offset, byte length) for every element of every array in the top-level object.
 
-    Bytes are decoded as Latin-1, so offsets are bytes and numbers are right, but non-ASCII text is not: decode
-    `file[offset : offset + length]` again where text matters. Values that are no arrays are skipped.
-    Raises DataError naming the byte: not an object, malformed, cut short.
+    Under the keys in `numbers_only` text is read as Latin-1, which is fast and leaves numbers and ASCII right. Values
+    that are no arrays are skipped.
+    Raises DataError naming the byte: not an object, malformed, cut short, not UTF-8.
     """
     try:
         with path.open("rb") as file:
-            yield from _Parser(path, file).run()
+            yield from _Parser(path, file, numbers_only).run()
     except FileNotFoundError as e:
         raise DataError("no such file", where=path, remedy="check the path") from e
     except IsADirectoryError as e:
@@ -31,8 +31,10 @@ def elements(path: Path) -> Iterator[tuple[str, Any, int, int]]:
 
 
 class _Parser:
-    def __init__(self, path: Path, file: Any) -> None:
-        self.path, self.file = path, file
+    """Holds a stretch of the file as Latin-1, so that a character is a byte and offsets are right."""
+
+    def __init__(self, path: Path, file: Any, numbers_only: frozenset[str]) -> None:
+        self.path, self.file, self.numbers_only = path, file, numbers_only
         self.text, self.base, self.pos, self.ended = "", 0, 0, False
         self.decode = json.JSONDecoder().raw_decode
 
@@ -58,9 +60,19 @@ class _Parser:
         self.pos += 1
         while self.peek() != "]":
             value, start = self.value()
-            yield key, value, start, self.base + self.pos - start
+            length = self.base + self.pos - start
+            if key not in self.numbers_only:
+                value = self.as_utf8(self.pos - length)
+            yield key, value, start, length
             self.comma("]")
         self.pos += 1
+
+    def as_utf8(self, start: int) -> Any:
+        """The value that ends here, parsed again from what its bytes are in UTF-8."""
+        try:
+            return json.loads(self.text[start : self.pos].encode("latin-1").decode("utf-8"))
+        except UnicodeDecodeError as e:
+            raise self.error("not UTF-8 text", start - self.pos) from e
 
     def comma(self, closing: str) -> None:
         found = self.peek()
