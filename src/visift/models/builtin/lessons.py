@@ -55,9 +55,11 @@ def with_form(gen: np.random.Generator, scene: Scene, skill: str) -> tuple[str, 
     if found.form == "sentence" or gen.random() < 0.5:
         return q, a
     if gen.random() < 0.4:
-        ask = {"phrase": "Answer with a short phrase.", "number": "Answer with a number.", "yes/no": "Answer yes or no."}[
-            found.form
-        ]
+        ask = {
+            "phrase": "Answer with a short phrase.",
+            "number": "Answer with a number.",
+            "yes/no": "Answer yes or no.",
+        }[found.form]
         return f"{q} {ask}", a
     return f"{q} Answer in a sentence.", sentence(found)
 
@@ -119,7 +121,20 @@ def coordinates(gen: np.random.Generator, scene: Scene) -> tuple[str, str]:
 
 
 FORMED = (listing, paragraph, letter, coordinates)
-ASKED = ("existence", "existence", "counting", "colour", "relation", "relation", "place", "place", "at_place", "at_place", "shape", "size")
+ASKED = (
+    "existence",
+    "existence",
+    "counting",
+    "colour",
+    "relation",
+    "relation",
+    "place",
+    "place",
+    "at_place",
+    "at_place",
+    "shape",
+    "size",
+)
 
 
 def one_picture(gen: np.random.Generator, scene: Scene, rounds: int) -> list[tuple[str, str]]:

@@ -1,0 +1,173 @@
+"""The built-in model: small, plain Hugging Face, and spelled alike in pre-training and everywhere else."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+import visift.models
+from visift.core.seeds import rng
+from visift.models.attention import plain_attention
+from visift.models.builtin import FOLDER, lessons
+from visift.models.builtin.architecture import fresh_model, image_processor, save
+from visift.models.builtin.pretrain import (
+    CLASSES,
+    Encoder,
+    PretrainSettings,
+    batches,
+    collate,
+    corpus,
+    losses,
+    make_row,
+    rate,
+)
+from visift.models.builtin.tokenizer import train_tokenizer
+from visift.sources.tabletop import COLOURS, SHAPES, SIDE, SIZES, draw_things, place_things
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(corpus(rows=600))
+
+
+def test_the_tokenizer_spells_everything_and_splits_digits(tokenizer):
+    assert len(tokenizer) <= 4096
+    for text in ("a large red circle.\n2. été 漢字 \t£", "1024 objects", ""):
+        ids = tokenizer(text, add_special_tokens=False).input_ids
+        assert tokenizer.decode(ids) == text
+    assert len(tokenizer("1024", add_special_tokens=False).input_ids) == 4
+
+
+def test_pre_training_spells_a_row_as_the_chat_template_does(tokenizer):
+    encode = Encoder(tokenizer)
+    for index in range(40):
+        row = make_row(rng("spelling", index), simple=False, hard=0.1)
+        ids, labels = encode(row)
+        messages = []
+        for k, (question, answer) in enumerate(row.rounds):
+            pictures = [{"type": "image"}] * (49 * len(row.pictures) if k == 0 else 0)
+            messages.append({"role": "user", "content": [*pictures, {"type": "text", "text": question}]})
+            messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
+        told = tokenizer.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True)
+        assert ids == told["input_ids"]
+        assert [x != -100 for x in labels] == [bool(m) for m in told["assistant_masks"]]
+
+
+def test_no_lesson_puts_a_number_on_an_object_or_compares_pictures():
+    """What the demo measures must not be in the base's lessons."""
+    for index in range(300):
+        row = make_row(rng("honest", index), simple=False, hard=0.1)
+        if len(row.pictures) > 1:
+            asked = " ".join(q for q, _ in row.rounds).lower()
+            assert not any(word in asked for word in ("differ", "change", "same", "compare", "both"))
+        for question, _ in row.rounds:
+            assert not (re.search(r"number \d", question) and any(shape in question for shape in SHAPES))
+
+
+def test_digits_keep_clear_of_objects():
+    for index in range(80):
+        gen = rng("clear", index)
+        things = place_things(gen, 0)[:3]
+        picture = draw_things(gen, things, 0)[0]
+        before = picture.copy()
+        lessons.paste_digits(gen, picture, [(t.x, t.y, t.diameter // 2 + 1) for t in things])
+        for t in things:
+            half = t.diameter // 2
+            square = np.s_[t.y - half : t.y + half, t.x - half : t.x + half]
+            assert np.array_equal(before[square], picture[square])
+
+
+def test_patch_labels_say_what_stands_there():
+    gen = rng("labels", 0)
+    things = place_things(gen, 0)
+    labels = lessons.patch_labels(things, []).reshape(7, 7, 4)
+    for t in things:
+        at = labels[min(6, t.y // 16), min(6, t.x // 16)]
+        assert at.tolist() == [
+            1 + list(SHAPES).index(t.shape), 1 + list(COLOURS).index(t.colour), 1 + list(SIZES).index(t.size), 0,
+        ]  # fmt: skip
+
+
+def test_it_is_small_has_no_batch_norm_and_reads_far(tokenizer):
+    model = fresh_model(tokenizer, seed=0)
+    assert sum(p.numel() for p in model.parameters()) <= 6_000_000
+    assert model.config.text_config.num_hidden_layers >= 6
+    assert model.config.text_config.max_position_embeddings >= 8192
+    assert not any("BatchNorm" in type(m).__name__ for m in model.modules())
+
+
+def test_the_folder_is_plain_hugging_face(tokenizer, tmp_path):
+    model = fresh_model(tokenizer, seed=0).eval()
+    save(model, tokenizer, tmp_path)
+    again, info = AutoModelForImageTextToText.from_pretrained(tmp_path, dtype=torch.float32, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    processor = AutoProcessor.from_pretrained(tmp_path, backend="pil")
+    picture = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
+    inputs = processor(text="<s><|user|><image>What is it?<|assistant|>", images=[picture], return_tensors="pt")
+    assert (inputs["input_ids"] == model.config.image_token_id).sum() == 49
+    with torch.no_grad():
+        assert torch.isfinite(again.eval()(**inputs).logits).all()
+
+
+def test_pixels_are_prepared_alike_in_pre_training_and_by_the_processor():
+    picture = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
+    theirs = image_processor()(images=[picture], return_tensors="np")["pixel_values"][0]
+    ours = picture.transpose(2, 0, 1).astype(np.float32) / 127.5 - 1
+    assert np.abs(theirs - ours).max() < 1e-5
+
+
+def test_the_losses_equal_the_model_s_own(tokenizer):
+    """Logits only at labelled places: the same mean as the full forward pass."""
+    model = fresh_model(tokenizer, seed=0).eval()
+    heads = torch.nn.ModuleList(torch.nn.Linear(192, n) for n in CLASSES)
+    rows = [(make_row(rng("loss", k), False, 0.0)) for k in range(4)]
+    encode = Encoder(tokenizer)
+    batch = collate([(*encode(r), r) for r in rows], encode.pad)
+    with torch.no_grad():
+        text, dense = losses(model, heads, batch)
+        pixels = batch["pixels"].permute(0, 3, 1, 2).float() / 127.5 - 1
+        whole = model(
+            input_ids=batch["input_ids"],
+            pixel_values=pixels,
+            attention_mask=batch["attention_mask"],
+            labels=batch["labels"],
+        )
+    assert text.item() == pytest.approx(whole.loss.item(), abs=1e-5)
+    assert torch.isfinite(dense)
+
+
+def test_batches_are_the_same_after_a_restart(tokenizer):
+    settings = PretrainSettings(batch_size=2, steps=40)
+    encode = Encoder(tokenizer)
+    unbroken = [b["input_ids"] for b, _ in zip(batches(settings, encode, 0), range(12), strict=False)]
+    resumed = [b["input_ids"] for b, _ in zip(batches(settings, encode, 9), range(3), strict=False)]
+    assert all(torch.equal(a, b) for a, b in zip(unbroken[9:], resumed, strict=True))
+
+
+def test_the_rate_warms_up_stays_and_falls():
+    s = PretrainSettings(steps=100, lr=1.0, warmup=10, decay=0.3)
+    assert [rate(k, s) for k in (0, 9, 50, 70, 85, 100)] == pytest.approx([0.1, 1, 1, 1, 0.5, 0])
+
+
+@pytest.mark.parametrize("boolean", [False, True])
+def test_plain_attention_is_softmax_attention(boolean):
+    torch.manual_seed(0)
+    q, k, v = torch.randn(2, 4, 5, 8), torch.randn(2, 2, 7, 8), torch.randn(2, 2, 7, 8)
+    allowed = torch.rand(2, 1, 5, 7) > 0.3
+    allowed[..., 0] = True
+    mask = allowed if boolean else torch.zeros(2, 1, 5, 7).masked_fill(~allowed, torch.finfo(torch.float32).min)
+    got, _ = plain_attention(torch.nn.Module(), q, k, v, mask)
+    kk, vv = k.repeat_interleave(2, 1), v.repeat_interleave(2, 1)
+    want = torch.nn.functional.scaled_dot_product_attention(q, kk, vv, attn_mask=allowed)
+    assert torch.allclose(got.transpose(1, 2), want, atol=1e-6)
+
+
+@pytest.mark.skipif(not (FOLDER / "model.safetensors").exists(), reason="the shipped weights are not there")
+def test_the_shipped_base_describes_what_it_sees():
+    assert (FOLDER / "model.safetensors").stat().st_size <= 12 << 20
+    assert visift.models.load("builtin").model.config.model_type == "llava"

@@ -1,0 +1,58 @@
+"""Jobs in processes: order, failure in their own words, nothing done twice, nobody left behind after a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from visift.core.dataset import Dataset
+from visift.core.errors import VisiftError
+from visift.recipe.jobs import Job, run_jobs
+
+pytestmark = pytest.mark.integration
+
+
+def synth(tmp_path, name, count=3, **data):
+    row = {"kind": "skills", "tabletop": count, "split": "train", "level": 0, "start": 0, "options": {}, **data}
+    return Job(name, {"do": "synth", "seed": 0, "sets": [{"data": row, "out": str(tmp_path / name)}]})
+
+
+def test_jobs_run_once_and_in_order(tmp_path, monkeypatch):
+    jobs = [Job("b", synth(tmp_path, "b").spec, frozenset({"a"})), synth(tmp_path, "a")]
+    seconds = run_jobs(tmp_path, jobs, at_once=2)
+    assert seconds.keys() == {"a", "b"}
+    stamps = {n: (tmp_path / n / "dataset.json").stat().st_mtime_ns for n in seconds}
+    assert stamps["a"] < stamps["b"]
+    monkeypatch.setattr(subprocess, "Popen", None)  # nothing may start now
+    assert run_jobs(tmp_path, jobs, at_once=2) == seconds
+
+
+def test_a_failed_job_speaks_for_itself_and_what_was_finished_stays(tmp_path):
+    jobs = [synth(tmp_path, "good"), Job("bad", synth(tmp_path, "bad", kind="nonsense").spec, frozenset({"good"}))]
+    with pytest.raises(VisiftError, match="nonsense"):
+        run_jobs(tmp_path, jobs, at_once=1)
+    assert len(Dataset(tmp_path / "good")) == 3
+
+
+def test_a_killed_parent_leaves_no_job_behind(tmp_path):
+    spec = synth(tmp_path, "long", count=100_000).spec
+    code = (
+        "import json, sys; from pathlib import Path; from visift.recipe.jobs import Job, run_jobs;"
+        "run_jobs(Path(sys.argv[1]), [Job('long', json.loads(sys.argv[2]))], 1)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), json.dumps(spec)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "long").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    time.sleep(1)
+    images = len(list((tmp_path / "long").rglob("*.jpg")))
+    time.sleep(1)
+    assert len(list((tmp_path / "long").rglob("*.jpg"))) == images
