@@ -231,6 +231,15 @@ def test_another_recipe_is_refused_and_the_same_one_changes_nothing(place: Path)
         mix(recipe(place), place / "out")
 
 
+def test_a_kill_right_after_the_card_leaves_nothing_behind(place: Path) -> None:
+    mix(recipe(place), place / "out")
+    page = (place / "out/README.md").read_bytes()
+    (place / "out/README.md").unlink()
+    (place / "out/.build/spool").mkdir(parents=True)
+    mix(recipe(place), place / "out")
+    assert (place / "out/README.md").read_bytes() == page and not (place / "out/.build").exists()
+
+
 def test_a_killed_mixture_ends_with_the_same_bytes(place: Path) -> None:
     rows = [llava_row(f"r{k}", f"{k % 5}.png", f"answer {k} " + "word " * 50) for k in range(6000)]
     (place / "llava.json").write_text(json.dumps(rows))

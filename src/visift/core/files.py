@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 
 from visift.core.errors import DataError, VisiftError
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
 
 def canonical_json(value: Any) -> str:
     """One spelling for one value: sorted keys, no spaces, UTF-8; NaN and infinity are refused (ValueError)."""
@@ -82,7 +84,7 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     """One JSON value a line in the order given, written atomically and in a stream. Key order is the row's own."""
     with atomic(path) as f:
         for row in rows:
-            f.write(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+            f.write(_encode(row).encode() + b"\n")
 
 
 def read_json(path: Path) -> Any:

@@ -16,7 +16,7 @@ from visift.core.progress import progress
 from visift.core.seeds import seed_of
 from visift.core.types import Picture, TaggedPicture
 from visift.curate.forms import Audit
-from visift.curate.row_faults import Fault, Finding, outline_conversation, outline_faults, outline_row
+from visift.curate.row_faults import Fault, Finding, Outline, outline_conversation, outline_faults, outline_row
 from visift.formats import EMBEDDING, FORMATS, decode_row, format_of_row, raw_rows, recognise
 
 PIXELS = 100_000_000  # more is refused unread: a picture of some KB can hold gigabytes
@@ -98,19 +98,18 @@ def _check_foreign(path: Path, format: str, image_root: Path | None, report: Rep
                     report.see(number, "")
                     report.add(number, "", ("json", "", row.what, row.remedy))
                     continue
-                _check_row(number, row, format, report, max_tokens)
+                out = _check_row(number, row, format, report, max_tokens)
                 for k, blob in enumerate(blobs or []):
                     if fault := _bytes_fault(blob):
-                        report.add(number, str(row.get("id", "")), ("picture", f"images[{k}]", *fault))
-                if looked:
-                    for p in _paths_of(row, format):
-                        if fault := looked(p):
-                            report.add(number, str(row.get("id", "")), ("picture", p, *fault))
+                        report.add(number, out.id, ("picture", f"images[{k}]", *fault))
+                for p in out.paths if looked else ():
+                    if looked and (fault := looked(p)):
+                        report.add(number, out.id, ("picture", p, *fault))
         except DataError as e:  # nothing after this can be read
             report.add(report.rows + 1, "", ("json", "", str(e), e.remedy))
 
 
-def _check_row(number: int, row: Any, format: str, report: Report, max_tokens: int) -> None:
+def _check_row(number: int, row: Any, format: str, report: Report, max_tokens: int) -> Outline:
     name = (format_of_row(row) or "messages") if format in EMBEDDING else format
     faults: list[Fault] = []
     out = outline_row(row, name, faults)
@@ -125,10 +124,7 @@ def _check_row(number: int, row: Any, format: str, report: Report, max_tokens: i
     report.pictures += len(out.paths)
     report.audit.add(out.spoken("user"), out.spoken("assistant"))
     report.see(number, out.id)
-
-
-def _paths_of(row: Any, format: str) -> list[str]:
-    return outline_row(row, format, []).paths
+    return out
 
 
 def _check_ours(dataset: Dataset, report: Report, max_tokens: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -63,8 +64,9 @@ def mix(recipe_path: Path, out: Path, roots: Mapping[str, str] | None = None) ->
     if (out / "dataset.json").exists():
         card = read_json(out / "dataset.json")
         if card.get("settings", {}).get("plan_sha256") == sha256_json(plan):
-            if not (out / "README.md").exists():  # a kill can fall between the two
+            if not (out / "README.md").exists():  # a kill can fall between the card and what follows it
                 write_card(out)
+            shutil.rmtree(out / ".build", ignore_errors=True)
             return dict(card)
         raise UsageError(
             "holds a dataset made with other settings", where=out, remedy="choose another --out or remove it"

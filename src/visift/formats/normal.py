@@ -75,7 +75,8 @@ def assemble(
     id: str, paths: list[str], turns: list[Turn], *, extra: Any, meta: Mapping[str, Any], where: str
 ) -> Conversation:
     """The conversation of an outside row; `extra` is what `extras` gave. Raises DataError when they do not fit."""
-    extra = extra or {}
+    if not extra:
+        return Conversation(id, tuple(Picture(p) for p in paths), tuple(turns), FOREIGN, meta)
     known = get(extra, "images", list, where, [{}] * len(paths))
     forms = get(extra, "forms", list, where, [""] * len(turns))
     if len(known) != len(paths) or len(forms) != len(turns):

@@ -48,6 +48,8 @@ SPEAKERS: Mapping[str, Role] = {
 
 def split(text: str, first: int) -> list[Part]:
     """`a<image>b` as parts; pictures are numbered from `first`."""
+    if PLACEHOLDER not in text:
+        return [Part(text=text)] if text else []
     parts: list[Part] = []
     for k, piece in enumerate(text.split(PLACEHOLDER)):
         if k:
@@ -87,8 +89,8 @@ def decode(row: Any, number: int, where: str, layout: Layout) -> Conversation:
         parts = split(get(entry, layout.text, str, at), seen)
         seen += sum(p.image is not None for p in parts)
         turns.append(Turn(SPEAKERS[speaker], tuple(parts)))
-        if rest := {key: v for key, v in entry.items() if key not in (layout.role, layout.text)}:
-            odd[str(len(turns) - 1)] = rest
+        if len(entry) > 2:
+            odd[str(len(turns) - 1)] = {k: v for k, v in entry.items() if k not in (layout.role, layout.text)}
     if seen != len(paths):
         raise DataError(
             f"{seen} {PLACEHOLDER} in the text, {len(paths)} pictures listed", where=where,

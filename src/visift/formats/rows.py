@@ -13,6 +13,7 @@ from visift.core.files import atomic
 
 CHUNK = 1 << 20  # characters read at a time
 LONGEST = 1 << 26  # characters one row may have; more means that this is no list of conversations
+_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 NEAR_END = 16  # an error this close to what has been read may only be the cut: "tru", "\u12", "-"
 
 
@@ -141,6 +142,6 @@ def row_writer(path: Path) -> Iterator[Callable[[Any], None]]:
 def json_bytes(row: dict[str, Any]) -> bytes:
     """A row as UTF-8 JSON. Raises DataError naming the row for what JSON cannot say."""
     try:
-        return json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
+        return _ENCODE(row).encode()
     except (ValueError, TypeError) as e:  # NaN, half of a surrogate pair, bytes
         raise DataError(f"holds what JSON cannot say ({e})", where=f"conversation {row.get('id')}") from e
