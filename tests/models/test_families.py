@@ -40,7 +40,7 @@ def row(vlm: Vlm, sizes: list[tuple[int, int]], words: str) -> Row:
     parts = [x for k in range(len(sizes)) for x in (k, f"then {k} ")]
     c = Conversation(words, tuple(Picture(f"{k}", width=w, height=h) for k, (w, h) in enumerate(sizes)),
                      (user(*parts, words), assistant(words[::-1]), user("more"), assistant("no")), Provenance("t"))  # fmt: skip
-    pixels = [vlm.family.pixels(picture(s, k), len(sizes)) for k, s in enumerate(sizes)]
+    pixels = [vlm.family.with_words(vlm.family.pixels(picture(s, k), len(sizes)), words) for k, s in enumerate(sizes)]
     return Row(c.id, 0, Renderer(vlm).row(c), pixels)
 
 
@@ -128,7 +128,7 @@ def original(vlm: Vlm, inputs: dict[str, Any]) -> str:
         return InternVLProcessor.replace_image_token(SimpleNamespace(**known, **tags), inputs, 0)
     if kind in ("qwen2_5_vl", "qwen3_vl"):
         return Qwen2_5_VLProcessor.replace_image_token(SimpleNamespace(**known), inputs, 0)
-    return family.marker * 4  # llava, paligemma: 2 x 2 patches
+    return family.marker * 4  # llava, paligemma: 2 x 2 patches; instructblip: 4 queries
 
 
 @settings(max_examples=25)

@@ -9,12 +9,15 @@ from typing import Any
 import tiny_vlm
 import torch
 from transformers import (
+    BlipImageProcessorPil,
     CLIPVisionConfig,
     GemmaConfig,
     GotOcr2ImageProcessorPil,
     Idefics3Config,
     Idefics3ForConditionalGeneration,
     Idefics3ImageProcessorPil,
+    InstructBlipConfig,
+    InstructBlipForConditionalGeneration,
     InternVLConfig,
     InternVLForConditionalGeneration,
     LlamaConfig,
@@ -152,8 +155,26 @@ def paligemma(folder: Path) -> Path:
     return save(folder, PaliGemmaForConditionalGeneration(config), tok, processor)
 
 
+def instructblip(folder: Path) -> Path:
+    tok = tiny_vlm.tokenizer(None)
+    config = InstructBlipConfig(
+        vision_config=dict(**VISION, image_size=28, patch_size=14),
+        qformer_config=dict(vocab_size=len(tok), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+                            encoder_hidden_size=32, cross_attention_frequency=1, max_position_embeddings=64, pad_token_id=2),
+        text_config=LlamaConfig(**LM, vocab_size=len(tok), bos_token_id=0, eos_token_id=1, pad_token_id=2), num_query_tokens=4,
+        image_token_index=tok.convert_tokens_to_ids("<image>"),
+    )  # fmt: skip
+    tok.save_pretrained(folder / "qformer_tokenizer")
+    return save(
+        folder,
+        InstructBlipForConditionalGeneration(config),
+        tok,
+        BlipImageProcessorPil(size={"height": 28, "width": 28}),
+    )
+
+
 BUILDERS: dict[str, Callable[[Path], Path]] = {
     "llava": tiny_vlm.llava, "llava-next": llava_next, "llava-onevision": lambda f: llava_next(f, onevision=True),
     "idefics3": idefics3, "smolvlm": lambda f: idefics3(f, smol=True), "qwen2.5-vl": qwen, "qwen3-vl": lambda f: qwen(f, three=True),
-    "internvl": internvl, "paligemma": paligemma,
+    "internvl": internvl, "paligemma": paligemma, "instructblip": instructblip,
 }  # fmt: skip

@@ -57,10 +57,11 @@ def test_trains_reloads_and_answers(family: str, stage: str, mixed: Path, tmp_pa
 def test_labels_decode_to_the_answers_and_pictures_fit(family: str, mixed: Path, tmp_path: Path) -> None:
     vlm = load(tiny_families.BUILDERS[family](tmp_path), train=True)
     renderer, pictures = Renderer(vlm), Pictures(Dataset(mixed), vlm.family)
-    end = "</s>" if family == "paligemma" else "<|im_end|>"
+    end = "</s>" if family in ("paligemma", "instructblip") else "<|im_end|>"
     for c in Dataset(mixed):
         row = renderer.row(c)
-        wanted = "".join(t.text + end for t in c.turns if t.role == "assistant" and t.train)
+        space = " " if family == "instructblip" else ""
+        wanted = "".join(space + t.text + end for t in c.turns if t.role == "assistant" and t.train)
         assert vlm.tokenizer.decode([i for i, m in zip(row.input_ids, row.loss_mask, strict=True) if m]) == wanted
         assert len(pictures.of(c, row.slots)) == len(c.images)
 

@@ -55,9 +55,11 @@ class Vlm:
             self.image_processor.save_pretrained(folder)
             return
         for file in sorted(source.iterdir()):
-            if file.suffix in (".json", ".jinja") and not file.name.endswith(WEIGHT_FILES):
-                if not (folder / file.name).exists():
-                    shutil.copyfile(file, folder / file.name)
+            there = (folder / file.name).exists()
+            if file.suffix in (".json", ".jinja") and not file.name.endswith(WEIGHT_FILES) and not there:
+                shutil.copyfile(file, folder / file.name)
+            elif file.is_dir() and file.name == "qformer_tokenizer" and not there:
+                shutil.copytree(file, folder / file.name)
 
 
 def where(model: str | Path) -> str:

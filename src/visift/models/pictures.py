@@ -28,8 +28,8 @@ class Pictures:
 
         Raises DataError naming the conversation when placeholders and visual tokens differ in number.
         """
-        shown = [p.image for t in conversation.turns for p in t.parts if p.image is not None][: len(slots)]
-        made = [self._one(conversation, k, len(shown)) for k in shown]
+        shown = [(p.image, t.text) for t in conversation.turns for p in t.parts if p.image is not None][: len(slots)]
+        made = [self.family.with_words(self._one(conversation, k, len(shown)), text) for k, text in shown]
         counts = [self.family.visual(p) for p in made]
         if counts != list(slots):
             raise DataError(

@@ -74,6 +74,10 @@ class Family:
         made = self.image_processor(picture, return_tensors="pt", **options)["pixel_values"][0]
         return {"pixel_values": made.to(torch.uint8) if self.as_uint8 else made}
 
+    def with_words(self, pixels: Pixels, text: str) -> Pixels:
+        """The same picture together with the text of the turn that shows it, for models that read both at once."""
+        return pixels
+
     def visual(self, pixels: Pixels) -> int:
         """The length of the slot that these tensors need: counted against the placeholders in the text."""
         return self.tokens
