@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from visift.core.errors import DataError, UsageError
-from visift.core.types import Conversation, Part, Picture, Turn, assistant, user
+from visift.core.types import Conversation, Part, Picture, Provenance, Turn, assistant, user
 from visift.formats import FORMATS, TEXT, read, recognise, write
 from visift.formats.convert import convert
 from visift.formats.normal import FOREIGN, normal
@@ -180,3 +180,63 @@ def test_an_unknown_format_is_bad_usage(tmp_path: Path) -> None:
         write(tmp_path / "x.json", [], "yaml")
     with pytest.raises(UsageError, match=r"\.json"):
         write(tmp_path / "x.txt", [], "llava")
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", FORMATS)
+def test_real_interleaved_chats_come_back_unchanged(tmp_path: Path, data: Path, name: str) -> None:
+    """50 chats of about 10 rounds, with 2 to 6 pictures each, in other hands' JSON."""
+    source = data / "mantis_chat/train.json"
+    middle = tmp_path / {"webdataset": "w", "parquet": "m.parquet"}.get(name, "m.json")
+    convert(source, name, middle, image_root=data / "mantis_chat")
+    report = convert(middle, "chat", tmp_path / "end.json")
+    original = json.loads(source.read_text())
+    assert json.loads((tmp_path / "end.json").read_text()) == original
+    if name in ("webdataset", "parquet"):
+        for row in original:
+            for path in row["images"]:
+                assert (Path(report["image_root"]) / path).read_bytes() == (data / "mantis_chat" / path).read_bytes()
+
+
+def test_a_dataset_of_ours_takes_its_pictures_along(tmp_path: Path, root: Path) -> None:
+    """Drawn pictures and those under a root end up below one image root, in every format."""
+    from visift.core.dataset import Made, build
+
+    out = tmp_path / "ours"
+    (out / "images").mkdir(parents=True)
+    (out / "images/drawn.png").write_bytes(png(9))
+    drawn = Picture("images/drawn.png", hashlib.sha256(png(9)).hexdigest(), 4, 3)
+    rooted = replace(picture(1), path="coco:a/1.png")
+    provenance = Provenance("listing", ("coco:1",), ("CC BY 2.0",), 3, "listing/01", "rules")
+    made = Conversation("c", (drawn, rooted), (user(0, "x", 1), assistant("1. a", "list")), provenance, {"n": 1})
+    build(out, kind="listing", items=[0], make=lambda _: Made([made]), settings={}, roots={"coco": str(root)})
+    expected = replace(made, images=(drawn, replace(rooted, path="coco/a/1.png")))
+    for name in FORMATS:
+        target = tmp_path / {"webdataset": "w", "parquet": "m.parquet"}.get(name, f"{name}.json")
+        report = convert(out, name, target)
+        unpacked = Path(report["image_root"]) if report["image_root"] else tmp_path / f"{name}-unpacked"
+        assert list(read(target, pictures=unpacked)) == [expected]
+        assert (unpacked / "images/drawn.png").read_bytes() == png(9) and (
+            unpacked / "coco/a/1.png"
+        ).read_bytes() == png(1)
+        assert convert(out, name, target) == report  # again, over what is there
+    (root / "a/1.png").unlink()
+    with pytest.raises(DataError, match=r"missing|cannot be read"):
+        convert(out, "llava", tmp_path / "again.json")
+
+
+def test_the_command(tmp_path: Path) -> None:
+    from typer import Typer
+    from typer.testing import CliRunner
+
+    from visift.cli.convert import convert as command
+
+    app = Typer()
+    app.command()(command)
+    write(tmp_path / "in.jsonl", [Conversation("t", (), (user("q"), assistant("a")), FOREIGN)], "chat")
+    done = CliRunner().invoke(
+        app, [str(tmp_path / "in.jsonl"), "--to", "llava", "--out", str(tmp_path / "out.json"), "--json"]
+    )
+    assert done.exit_code == 0 and json.loads(done.stdout)["rows"] == 1
+    same = CliRunner().invoke(app, [str(tmp_path / "in.jsonl"), "--to", "chat", "--out", str(tmp_path / "in.jsonl")])
+    assert isinstance(same.exception, UsageError) and "own source" in str(same.exception)
