@@ -8,7 +8,6 @@ datasets. papers.md B.4. Two modes: `published` keeps the scorer's defects (B.4.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,19 +73,14 @@ def clean(text: str, rules: str = "published") -> str:
 
 
 def options_of(row: dict[str, Any], where: str) -> tuple[str, ...]:
-    """`choice_list`, or the list that stands in the context after `Choice List:`."""
+    """`choice_list`, or the list that stands in the context after `Choice List:` (quotes within it are not escaped, so it is
+    split where one option's closing quote meets the next one's opening quote; picture placeholders go)."""
     instance = get(row, "task_instance", dict, where)
     listed = instance.get("choice_list")
-    if listed is None and (
-        found := re.search(
-            r"Choice List:\s*(\[.*?\])\s*(?:\.?\s*Your answer|$)", get(instance, "context", str, where), re.DOTALL
-        )
-    ):
-        try:
-            listed = ast.literal_eval(found[1])
-        except (ValueError, SyntaxError) as e:
-            raise DataError(f"its choice list cannot be read ({e})", where=where) from e
-    return tuple(str(o) for o in listed or ())
+    if listed is None:
+        found = re.search(r"Choice List:\s*\[\s*['\"](.*)['\"]\s*\]", get(instance, "context", str, where), re.DOTALL)
+        listed = re.split(r"['\"]\s*,\s*['\"]", re.sub(r":?\s*\{image#\d+\}", "", found[1])) if found else []
+    return tuple(str(o) for o in listed)
 
 
 def read_core(path: Path, dataset: str, rules: str) -> list[Question]:

@@ -51,7 +51,7 @@ def read_llava(files: Files) -> Rows:
     asked = []
     for number, row in enumerate(rows_of(path), 1):
         split, image, text = (get(row, k, str, f"{path}:{number}") for k in ("category", "image", "text"))
-        asked.append((str(get(row, "question_id", int, f"{path}:{number}")), split, image, text))
+        asked.append((str(get(row, "question_id", object, f"{path}:{number}")), split, image, text))
     labels = {q.id: q.gold for q in unique(ask(Files(files.answers, references=references)), references)}
     if any(key.startswith("/") for key in labels):  # one file without a split in its name
         found = Counter(split for _, split, image, text in asked if f"/{image}/{thing(text)}" in labels)
