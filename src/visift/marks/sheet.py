@@ -29,22 +29,29 @@ def write_sheet(dataset: Path, path: Path, most: int = MOST) -> None:
         raise DataError("holds no tagged picture", where=dataset)
     font = ImageFont.load_default(12)
     rows = [tagged[k : k + COLUMNS] for k in range(0, len(tagged), COLUMNS)]
-    heights = [CELL + LINE * (1 + max(len(_lines(t)) for t in row)) + 12 for row in rows]
+    tall = [max(_shown(t)[1] for t in row) for row in rows]
+    heights = [h + LINE * (1 + max(len(_lines(t)) for t in row)) + 12 for h, row in zip(tall, rows, strict=True)]
     sheet = Image.new("RGB", (COLUMNS * (CELL + 12) + 12, sum(heights) + 12), PAPER)
     draw = ImageDraw.Draw(sheet)
     top = 12
-    for row, height in zip(rows, heights, strict=True):
+    for row, high, height in zip(rows, tall, heights, strict=True):
         for column, picture in enumerate(row):
             left = 12 + column * (CELL + 12)
             image = open_rgb(under(dataset, picture.image))
-            image.thumbnail((CELL, CELL), Image.Resampling.BICUBIC)
-            sheet.paste(image, (left, top + CELL - image.height))
+            image = image.resize(_shown(picture), Image.Resampling.BICUBIC)
+            sheet.paste(image, (left, top + high - image.height))
             for number, line in enumerate(_lines(picture)):
-                draw.text((left, top + CELL + 3 + number * LINE), line, fill=INK, font=font)
+                draw.text((left, top + high + 3 + number * LINE), line, fill=INK, font=font)
         top += height
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
     write_atomic(path, buffer.getvalue())
+
+
+def _shown(picture: TaggedPicture) -> tuple[int, int]:
+    """Width and height on the sheet: the longest side fills the cell."""
+    scale = CELL / max(picture.width, picture.height)
+    return max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
 
 
 def _lines(picture: TaggedPicture) -> Sequence[str]:
