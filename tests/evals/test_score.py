@@ -325,3 +325,57 @@ def test_compare_refuses_what_cannot_be_paired(existence, tmp_path):
         compare(tmp_path / "a", tmp_path / "b")
     with pytest.raises(DataError, match="no such file"):
         compare(tmp_path / "a", tmp_path / "nothing")
+
+
+def test_compare_over_seeds(existence, tmp_path):
+    for seed in (0, 1, 2):
+        for arm, flips in (("a", 4), ("b", 2 + seed)):
+            say = lambda c, flips=flips: c.reference if int(c.id.split("-")[1]) % 8 >= flips else "No"  # noqa: E731
+            score(
+                "pope",
+                samples.answer_all(tmp_path / "x.jsonl", existence, say),
+                questions=existence,
+                out=tmp_path / arm / f"seed-{seed}",
+            )
+    found = compare(tmp_path / "a", tmp_path / "b", draws=500)
+    # of every 8 pictures 4 lose their yes answers in arm a, 2, 3, 4 in arm b: accuracy 0.75 against 0.875, 0.8125, 0.75
+    row = found["metrics"]["accuracy"]
+    assert row["difference"] == pytest.approx(0.0625) and (row["a"], row["b"]) == pytest.approx((0.75, 0.8125))
+    assert set(found["seeds"]) == {"seed-0", "seed-1", "seed-2"} and row["method"] == "t over 3 seeds"
+    assert row["low"] < 0 < row["high"] and row["p"] == pytest.approx(0.2254, abs=1e-3)
+
+
+# --- the commands
+
+
+def test_the_commands(existence, tmp_path):
+    import typer
+    from typer.testing import CliRunner
+
+    from visift.cli.score import compare as compare_command
+    from visift.cli.score import score as score_command
+
+    app = typer.Typer()
+    app.command()(score_command)
+    app.command()(compare_command)
+    for name in ("a", "b"):
+        answers = samples.answer_all(
+            tmp_path / f"{name}.jsonl", existence, lambda c, name=name: "Yes" if name == "a" else c.reference
+        )
+        args = [
+            "score",
+            "pope",
+            "--answers",
+            str(answers),
+            "--questions",
+            str(existence),
+            "--out",
+            str(tmp_path / name),
+        ]
+        done = CliRunner().invoke(app, [*args, "--json"])
+        assert done.exit_code == 0 and json.loads(done.stdout) == read_json(tmp_path / name / "score.json")
+        text = CliRunner().invoke(app, [*args, "--parser", "all"]).stdout
+        assert "pope f1:" in text and "parser vlmevalkit:" in text and "720 of 720 scored" in text
+    done = CliRunner().invoke(app, ["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--json"])
+    assert json.loads(done.stdout)["metrics"]["f1"]["difference"] == pytest.approx(1 / 3)
+    assert "difference +0.3333" in CliRunner().invoke(app, ["compare", str(tmp_path / "a"), str(tmp_path / "b")]).stdout

@@ -143,3 +143,22 @@ def test_intervals_hold_the_truth():
 def test_intervals_hold_the_truth_at_length(pictures):
     found = coverage(pictures, 3000)
     assert min(found.values()) >= 0.93, found
+
+
+def test_over_seeds_is_the_one_sample_t_test():
+    from scipy.stats import ttest_1samp
+
+    values = [0.02, 0.05, 0.03]
+    found, theirs = stats.over_seeds(values), ttest_1samp(values, 0)
+    interval = theirs.confidence_interval()
+    assert (found.value, found.p) == pytest.approx((0.1 / 3, theirs.pvalue))
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+
+
+def test_what_is_detectable_is_found_four_times_out_of_five():
+    """A paired run whose interval is w wide, with a true effect of detectable(w): about 80 % of runs exclude 0."""
+    gen, found = rng("power"), 0
+    effect = stats.detectable(-1.959964, 1.959964)  # standard error 1
+    for seen in gen.normal(effect, 1, 4000):
+        found += seen - 1.959964 > 0
+    assert found / 4000 == pytest.approx(0.8, abs=0.02)

@@ -41,7 +41,7 @@ def default(question: Question, text: str) -> str | None:
 
 def exact(question: Question, text: str) -> str | None:
     """The whole reply is the letter: how LLaVA scores SEED-Bench."""
-    return text if text and text in LETTERS else None
+    return text if len(text) == 1 and text in LETTERS else None
 
 
 def llava(question: Question, text: str) -> str | None:

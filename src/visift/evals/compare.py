@@ -39,8 +39,12 @@ def compare(a: Path, b: Path, *, draws: int = 10_000, seed: int = 0) -> dict[str
     Every overall metric of the task gets {"a", "b", "difference", "low", "high", "p", "n", "clusters", "method"}; `headline` names the
     one to read. `effect` is the mean paired score difference over its standard deviation. For independent yes/no outcomes
     (one question a picture) p is McNemar's exact one. Questions that either side left unscored are dropped and counted.
+    `detectable` is the difference that such a run would find four times out of five. Where A and B hold one score folder per seed
+    (the same names in both), the differences are averaged over seeds, with Student's t over seeds.
     Raises UsageError when the folders score different tasks; DataError when they share no question or disagree about its picture.
     """
+    if seeds := _seeds(a, b):
+        return _over_seeds(a, b, {name: compare(a / name, b / name, draws=draws, seed=seed) for name in seeds})
     score_a, score_b = read_json(a / "score.json"), read_json(b / "score.json")
     if score_a["task"] != score_b["task"]:
         raise UsageError(
@@ -75,6 +79,34 @@ def compare(a: Path, b: Path, *, draws: int = 10_000, seed: int = 0) -> dict[str
     return result | ({"flag": f"fewer than {stats.FEW} pictures"} if len(table_a.sums) < stats.FEW else {})
 
 
+def _seeds(a: Path, b: Path) -> list[str]:
+    """Names of the score folders that lie in both, where neither is a score folder itself."""
+    if (a / "score.json").exists() or (b / "score.json").exists():
+        return []
+    return sorted(p.parent.name for p in a.glob("*/score.json") if (b / p.parent.name / "score.json").exists())
+
+
+def _over_seeds(a: Path, b: Path, runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The mean of the differences of several seeds. What varies between seeds is the training; the questions are the same."""
+    first = next(iter(runs.values()))
+    if len(runs) == 1:
+        return first | {"seeds": runs}
+    metrics: dict[str, Any] = {}
+    for name, row in first["metrics"].items():
+        found = stats.over_seeds([run["metrics"][name]["difference"] for run in runs.values()])
+        low, high = stats.rounded(found.low, found.high)
+        metrics[name] = row | {
+            "a": float(np.mean([run["metrics"][name]["a"] for run in runs.values()])),
+            "b": float(np.mean([run["metrics"][name]["b"] for run in runs.values()])),
+            "difference": found.value, "low": low, "high": high, "p": found.p, "method": found.method, "detectable": None,
+        }  # fmt: skip
+    return {
+        "task": first["task"], "headline": first["headline"], "a": str(a), "b": str(b), "metrics": metrics, "seeds": runs,
+        "effect": float(np.mean([run["effect"] for run in runs.values()])), "counts": first["counts"],
+        "only_a": sum(run["only_a"] for run in runs.values()), "only_b": sum(run["only_b"] for run in runs.values()),
+    }  # fmt: skip
+
+
 def _of_means(a: np.ndarray, b: np.ndarray, items: list[Item], *, mcnemar: bool) -> dict[str, Any]:
     """Interval and p of a difference of mean scores, which need no resampling."""
     numbers: dict[tuple[str, str], int] = {}
@@ -84,7 +116,7 @@ def _of_means(a: np.ndarray, b: np.ndarray, items: list[Item], *, mcnemar: bool)
     p, method = found.p, found.method
     if mcnemar:
         p, method = stats.mcnemar(int((a > b).sum()), int((b > a).sum())), f"{method}; p: McNemar, exact"
-    return {"low": low, "high": high, "p": p, "method": method}
+    return {"low": low, "high": high, "p": p, "method": method, "detectable": stats.detectable(low, high)}
 
 
 def _difference(total: Total, a: Table, b: Table, draws: int, seed: int) -> dict[str, Any]:
@@ -96,6 +128,7 @@ def _difference(total: Total, a: Table, b: Table, draws: int, seed: int) -> dict
     return {
         "a": float(value(a.sums.sum(axis=0))), "b": float(value(b.sums.sum(axis=0))), "difference": found.value, "low": low,
         "high": high, "p": found.p, "n": a.counts[""], "clusters": len(a.sums), "method": found.method,
+        "detectable": stats.detectable(low, high),
     }  # fmt: skip
 
 

@@ -179,6 +179,24 @@ def paired_means(a: Array, b: Array, clusters: Array) -> Difference:
     return Difference(mean, mean - half, mean + half, p, "paired t, clustered by picture")
 
 
+def over_seeds(differences: list[float]) -> Difference:
+    """The mean of one difference per training seed, with Student's t over seeds; one seed says nothing about the next."""
+    from scipy.stats import t
+
+    runs, mean = len(differences), float(np.mean(differences))
+    if runs < 2:
+        return Difference(mean, -math.inf, math.inf, 1.0, "one seed")
+    error = float(np.std(differences, ddof=1)) / math.sqrt(runs)
+    p = float(2 * t.sf(abs(mean) / error, runs - 1)) if error else float(mean == 0)
+    half = t_quantile(runs - 1) * error
+    return Difference(mean, mean - half, mean + half, p, f"t over {runs} seeds")
+
+
+def detectable(low: float, high: float) -> float:
+    """The true difference that a run with a 95 % interval of this width calls significant with probability 0.8."""
+    return round((high - low) / (2 * 1.959964) * (1.959964 + 0.841621), 6)
+
+
 def mcnemar(only_a: int, only_b: int) -> float:
     """Exact two-sided p for questions that only one of the two answered rightly; questions must be independent."""
     from scipy.stats import binom
