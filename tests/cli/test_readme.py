@@ -1,0 +1,44 @@
+"""The README's commands, run as they stand there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from visift.models.builtin import FOLDER
+
+pytestmark = pytest.mark.integration
+README = Path(__file__).parents[2] / "README.md"
+
+
+def commands() -> list[list[str]]:
+    block = re.search(r"<!-- test:[^>]*-->\n```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+    return [shlex.split(line) for line in block[1].splitlines() if line.strip()]
+
+
+@pytest.mark.skipif(not (FOLDER / "model.safetensors").exists(), reason="the shipped weights are not there")
+def test_the_commands_run_in_order(tmp_path):
+    found = commands()
+    assert len(found) >= 6
+    for words in found:
+        assert words[0] == "visift"
+        done = subprocess.run(
+            [sys.executable, "-m", "visift", *words[1:]], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr[-2000:]}"
+    assert (tmp_path / "lists-llava" / "data.json").exists()
+    assert (tmp_path / "scores" / "short" / "score.json").exists()
+
+
+def test_every_command_of_the_readme_exists():
+    from visift.cli.main import app
+
+    known = {c.callback.__name__ for c in app.registered_commands}
+    used = set(re.findall(r"^visift (\w+)", README.read_text(encoding="utf-8"), re.M))
+    assert used
+    assert used <= known
