@@ -59,7 +59,7 @@ DEFECTS = [
 @pytest.mark.parametrize(("options", "truth", "reply", "published", "fixed"), DEFECTS)
 def test_choices_under_both_rules(options, truth, reply, published, fixed):
     for rules, expected in (("published", published), ("fixed", fixed)):
-        q = Question("q", "q", demon.Gold("choice", truth, tuple(options), rules))
+        q = Question("q", "q", demon.Gold(kind="choice", truth=truth, options=options, rules=rules))
         assert demon.judge(q, demon.read(q, reply)).score == expected, rules
 
 
@@ -76,7 +76,7 @@ def test_choices_under_both_rules(options, truth, reply, published, fixed):
 )
 def test_picture_options(reply, published, fixed):
     for rules, expected in (("published", published), ("fixed", fixed)):
-        q = Question("q", "q", demon.Gold("picture", "Image B", (), rules))
+        q = Question("q", "q", demon.Gold(kind="picture", truth="Image B", options=[], rules=rules))
         assert demon.judge(q, demon.read(q, reply)).score == expected, rules
 
 
@@ -187,7 +187,7 @@ def test_every_readme_example_is_read(tmp_path):
         write_json(folder / "core" / "core.json", {"metadata": metadata, "data": row["examples"][:1]})
         (question,) = demon.read_core(folder / "core" / "core.json", row["dataset"], "fixed")
         assert question.groups[0] in {d for family in (demon.OPEN, demon.CHOICE) for ds in family.values() for d in ds}
-        verdict = demon.judge(question, demon.read(question, question.gold.truth))
+        verdict = demon.judge(question, demon.read(question, question.gold["truth"]))
         assert verdict.score == pytest.approx(1, abs=1e-6), row["dataset"]
         seen.add(row["dataset"])
     assert len(seen) == 30  # ManyModalQA's README holds no example that is valid JSON

@@ -8,7 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from visift.core.dataset import Dataset
 from visift.core.errors import DataError, UsageError
 from visift.core.files import read_json, read_jsonl, sha256_json
 from visift.core.types import get
@@ -131,11 +130,11 @@ def _format_sentence(prompt: str) -> str:
 
 def own_or(ask: Ask, dataset: Callable[[Files], Rows] | None = None) -> Callable[[Files], Rows]:
     """A reader of our answers: to a dataset folder of ours, or to the benchmark's own files."""
+    of_dataset = dataset or own_questions.own()
 
     def read(files: Files) -> Rows:
-        if dataset is not None and files.questions is not None and (files.questions / "dataset.json").exists():
-            Dataset(files.questions)  # an unfinished one says so
-            return dataset(files)
+        if files.questions is not None and (files.questions / "dataset.json").exists():
+            return of_dataset(files)
         questions = unique(ask(files), files.references or files.questions)
         replies, duplicate, recipe = own_questions.read_answers(files.answers)
         return own_questions.join(questions, replies, duplicate, recipe=recipe | recipe_of(questions, "as asked"))

@@ -81,17 +81,24 @@ def own(gold: Callable[[Conversation], Any] | None = None) -> Callable[[Files], 
                 raise DataError(
                     "has no reference (a last assistant turn)", where=f"conversation {c.id} in {files.questions}"
                 )
-            split = c.meta.get("split", "")
             templates.add(c.provenance.template)
-            questions.append(
-                Question(c.id, cluster_of(c), gold(c) if gold else c.reference, (str(split),) if split else (),
-                         question_text(c), tuple(p.path for p in c.images))
-            )  # fmt: skip
+            questions.append(question_of(c, gold))
         replies, duplicate, recipe = read_answers(files.answers)
         recipe |= {"prompt": prompt_id(templates), "data_sha256": dataset.card["content_sha256"]}
         return join(questions, replies, duplicate, recipe=recipe)
 
     return read
+
+
+def question_of(c: Conversation, gold: Callable[[Conversation], Any] | None) -> Question:
+    """A benchmark's question as it was written, or one of our own: its reference is the truth, `meta.split` its group."""
+    if "gold" in c.meta:
+        return Question.of_conversation(c)
+    split = str(c.meta.get("split", ""))
+    truth = gold(c) if gold else c.reference
+    return Question(
+        c.id, cluster_of(c), truth, (split,) if split else (), question_text(c), tuple(p.path for p in c.images)
+    )
 
 
 def prompt_id(templates: set[str]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from visift.core.types import Conversation, Picture, Provenance, assistant, user
+from visift.core.types import Conversation, Picture, Provenance, assistant, get, user
 
 Sums = Mapping[str, np.ndarray]  # part -> sums (...,)
 Parse = Callable[["Question", str], Any]  # reply -> what it says, None where it says nothing usable
@@ -32,12 +32,30 @@ class Question:
     options: tuple[str, ...] = ()
     stratum: str = ""
 
-    def conversation(self, task: str) -> Conversation:
-        """What the answering engine asks: the pictures, then the question; the last turn is the reference."""
+    def conversation(self, kind: str, root: str = "") -> Conversation:
+        """What the answering engine asks: the pictures, then the question; the last turn is a reference, `meta` what scoring needs.
+        `root` names the image root that the picture paths lie under. Question.of_conversation reads it back."""
+        pictures = tuple(Picture(f"{root}:{path}" if root else path) for path in self.images)
         reference = self.gold if isinstance(self.gold, str) else ""
-        pictures = tuple(Picture(path) for path in self.images)
+        meta = {
+            "gold": self.gold, "cluster": self.cluster, "groups": list(self.groups), "options": list(self.options),
+            "stratum": self.stratum,
+        }  # fmt: skip
         turns = (user(*range(len(pictures)), self.asked), assistant(reference))
-        return Conversation(self.id, pictures, turns, Provenance(kind=task, scenes=(self.cluster,)))
+        return Conversation(
+            self.id, pictures, turns, Provenance(kind=kind, scenes=(self.cluster,), template=kind), meta
+        )
+
+    @staticmethod
+    def of_conversation(c: Conversation) -> Question:
+        """The question that `conversation` wrote. Raises DataError when `meta` is not what it wrote."""
+        where = f"conversation {c.id}"
+        groups, options = (tuple(map(str, get(c.meta, key, list, where, []))) for key in ("groups", "options"))
+        asked = c.prompt[-1].text if c.prompt else ""
+        return Question(
+            c.id, get(c.meta, "cluster", str, where), c.meta["gold"], groups, asked, tuple(p.path for p in c.images), options,
+            get(c.meta, "stratum", str, where, ""),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -54,13 +54,12 @@ def plain_name(dataset: str) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Gold:
+class Gold(TypedDict):
     """kind is `open`, `choice` or `picture`; truth and options as they stand in core.json."""
 
     kind: str
     truth: str
-    options: tuple[str, ...]
+    options: list[str]
     rules: str
 
 
@@ -72,7 +71,7 @@ def clean(text: str, rules: str = "published") -> str:
     return text.strip("'").strip('"').strip().lower()
 
 
-def options_of(row: dict[str, Any], where: str) -> tuple[str, ...]:
+def options_of(row: dict[str, Any], where: str) -> list[str]:
     """`choice_list`, or the list that stands in the context after `Choice List:` (quotes within it are not escaped, so it is
     split where one option's closing quote meets the next one's opening quote; picture placeholders go)."""
     instance = get(row, "task_instance", dict, where)
@@ -80,7 +79,7 @@ def options_of(row: dict[str, Any], where: str) -> tuple[str, ...]:
     if listed is None:
         found = re.search(r"Choice List:\s*\[\s*['\"](.*)['\"]\s*\]", get(instance, "context", str, where), re.DOTALL)
         listed = re.split(r"['\"]\s*,\s*['\"]", re.sub(r":?\s*\{image#\d+\}", "", found[1])) if found else []
-    return tuple(str(o) for o in listed)
+    return [str(o) for o in listed]
 
 
 def read_core(path: Path, dataset: str, rules: str) -> list[Question]:
@@ -96,9 +95,10 @@ def read_core(path: Path, dataset: str, rules: str) -> list[Question]:
     for k, row in enumerate(get(core, "data", list, str(path))):
         where = f"{path}: sample {k}"
         shape = "open" if kind == "open-ended" else "picture" if pictured else "choice"
-        gold = Gold(shape, str(row.get("response", "")), () if shape == "open" else options_of(row, where), rules)
-        if shape == "choice" and clean(gold.truth) not in map(clean, gold.options):
-            raise DataError(f"truth {gold.truth!r} is not among its {len(gold.options)} options", where=where)
+        options = [] if shape == "open" else options_of(row, where)
+        gold = Gold(kind=shape, truth=str(row.get("response", "")), options=options, rules=rules)
+        if shape == "choice" and clean(gold["truth"]) not in map(clean, options):
+            raise DataError(f"truth {gold['truth']!r} is not among its {len(options)} options", where=where)
         instance = get(row, "task_instance", dict, where)
         templates = core.get("metadata", {}).get("task_instruction") or [""]
         asked = str(templates[int(row.get("task_instruction_id", 0)) % len(templates)]) + str(
@@ -106,7 +106,9 @@ def read_core(path: Path, dataset: str, rules: str) -> list[Question]:
         )
         key = f"{name}/{row.get('sample_id', k)}"
         found.append(
-            Question(key, key, gold, (name,), asked, tuple(instance.get("images_path", ())), gold.options, stratum=name)
+            Question(
+                key, key, gold, (name,), asked, tuple(instance.get("images_path", ())), tuple(options), stratum=name
+            )
         )
     return found
 
@@ -150,9 +152,7 @@ def read_demon(files: Files) -> Rows:
     strangers = [p.parent.name for p in files.answers.glob("*/pred.json") if p.parent.name not in known]
     if strangers or not rows.questions:
         raise DataError(f"no references for {', '.join(strangers) or 'any prediction'}", where=files.answers)
-    content = [
-        Question(q.id, q.cluster, [q.gold.kind, q.gold.truth, list(q.gold.options)], q.groups) for q in rows.questions
-    ]
+    content = [Question(q.id, q.cluster, q.gold, q.groups) for q in rows.questions]
     rows.recipe = recipe_of(content, "as answered") | {"rules": files.rules}
     return rows
 
@@ -160,24 +160,24 @@ def read_demon(files: Files) -> Rows:
 def _published_truth(q: Question, row: Mapping[str, Any]) -> Question:
     """The published script takes the truth of open and picture questions from pred.json."""
     truth = row.get("gt_response")
-    if q.gold.kind == "choice" or not isinstance(truth, str):
+    if q.gold["kind"] == "choice" or not isinstance(truth, str):
         return q
-    gold = Gold(q.gold.kind, truth, q.gold.options, q.gold.rules)
-    return Question(q.id, q.cluster, gold, q.groups, q.asked, q.images, q.options, q.stratum)
+    return replace(q, gold=q.gold | {"truth": truth})
 
 
 def read(question: Question, text: str) -> str | None:
     """The cleaned reply of an open question; the option that a choice reply is taken for."""
-    gold, said = question.gold, clean(text[: 50 * parse.HEAD], question.gold.rules)
-    if gold.kind == "open":
+    gold: Gold = question.gold
+    said = clean(text[: 50 * parse.HEAD], gold["rules"])
+    if gold["kind"] == "open":
         return said or None
-    if gold.kind == "picture":
+    if gold["kind"] == "picture":
         named = {letter for letter in "abcd" if f"image {letter}" in said}
-        if gold.rules == "published":
+        if gold["rules"] == "published":
             return said[:7] if len(named) <= 1 else None
         return f"image {named.pop()}" if len(named) == 1 else None
-    options = tuple(clean(o, gold.rules) for o in gold.options)
-    return published_option(said, options) if gold.rules == "published" else fixed_option(said, options)
+    options = tuple(clean(o, gold["rules"]) for o in gold["options"])
+    return published_option(said, options) if gold["rules"] == "published" else fixed_option(said, options)
 
 
 @lru_cache(maxsize=4096)
@@ -208,11 +208,11 @@ def fixed_option(said: str, options: tuple[str, ...]) -> str | None:
 
 
 def judge(question: Question, said: Any) -> Verdict:
-    truth = clean(question.gold.truth, question.gold.rules)
-    if question.gold.kind == "open":
+    truth = clean(question.gold["truth"], question.gold["rules"])
+    if question.gold["kind"] == "open":
         value = rouge_l(said or "", truth)
         return Verdict(value, f"rouge-l {value:.3f}", {"rouge": value, "open": 1.0}, said is not None)
-    if question.gold.kind == "picture":
+    if question.gold["kind"] == "picture":
         truth = truth[:7]
     right = said is not None and said == truth
     return Verdict(

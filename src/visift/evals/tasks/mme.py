@@ -99,13 +99,14 @@ def about(questions: list[Question]) -> dict[str, Any]:
 
 
 def points(s: Sums) -> np.ndarray:
-    return 100 * (metrics.ratio(s["right"], s["n"]) + metrics.ratio(s["both"], s["pairs"]))
+    return metrics.ratio(s["right"], s["n"]) * 100 + metrics.ratio(s["both"], s["pairs"]) * 100
 
 
 def summed(name: str, subtasks: tuple[str, ...]) -> Total:
     def of(groups: Mapping[str, Sums]) -> np.ndarray:
         found = [points(groups[s]) for s in subtasks if s in groups]
-        return np.sum(np.stack(found), axis=0) if found else np.full(np.shape(groups[""]["n"]), np.nan)
+        total = sum(found, np.zeros(np.shape(groups[""]["n"])))  # one by one: the published tool's last digit
+        return total if found else np.full_like(total, np.nan)
 
     return Total(name, of)
 
