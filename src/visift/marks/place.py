@@ -80,10 +80,10 @@ def _distance_across(mask: np.ndarray) -> np.ndarray:
     """
     width = mask.shape[1]
     columns = np.arange(width, dtype=np.int16 if width < 1 << 13 else np.int32)
-    far = columns.dtype.type(2 * width)
-    outside = columns * ~mask - mask * far
-    left = np.maximum.accumulate(outside, axis=1)
-    right = np.minimum.accumulate((outside + mask * (far + far))[:, ::-1], axis=1)[:, ::-1]
+    beyond = np.multiply(mask, 2 * width, dtype=columns.dtype)
+    outside = columns * ~mask
+    left = np.maximum.accumulate(outside - beyond, axis=1)
+    right = np.minimum.accumulate((outside + beyond)[:, ::-1], axis=1)[:, ::-1]
     return np.minimum(columns - left, right - columns)
 
 

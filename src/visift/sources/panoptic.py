@@ -36,6 +36,8 @@ def panoptic_regions(
         category, identity = segment.get("category_id"), segment.get("id")
         if not isinstance(category, int) or category not in categories:
             raise DataError(f"category {category!r} of segment {identity!r} is not among the categories")
+        if not isinstance(identity, int):
+            raise DataError(f"segment id {identity!r} is no number")
         label, thing = categories[category]
         if only_stuff and thing:
             continue
