@@ -209,7 +209,7 @@ def test_a_damaged_checkpoint_is_passed_over(
     from transformers import TrainerState
 
     for step in (2, 4, 6):
-        checkpoint.save(tmp_path, step, staged.model, optimizer, TrainerState())
+        checkpoint.save(tmp_path, step, staged.model, optimizer, TrainerState(), checkpoint.random_tensors())
     assert [p.name for p in sorted(tmp_path.iterdir())] == ["step-00000004", "step-00000006"]
     torn = tmp_path / "step-00000006" / "weights.safetensors"
     torn.write_bytes(torn.read_bytes()[:-10])
@@ -230,14 +230,14 @@ def test_a_full_disk_keeps_the_last_checkpoint(base: Path, tmp_path: Path, monke
 
     staged = prepare(load(base, train=True), "align", FAST)
     optimizer = torch.optim.AdamW([p for p in staged.model.parameters() if p.requires_grad])
-    checkpoint.save(tmp_path, 2, staged.model, optimizer, TrainerState())
+    checkpoint.save(tmp_path, 2, staged.model, optimizer, TrainerState(), checkpoint.random_tensors())
 
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(VisiftError, match=r"No space left.*goes on from the last whole checkpoint"):
-        checkpoint.save(tmp_path, 4, staged.model, optimizer, TrainerState())
+        checkpoint.save(tmp_path, 4, staged.model, optimizer, TrainerState(), checkpoint.random_tensors())
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000002"]
 
 
@@ -267,3 +267,29 @@ def test_bf16_learns_as_fp32_does(base: Path, mixed: Path, tmp_path: Path) -> No
     a, b = log(tmp_path / "a"), log(tmp_path / "b")
     assert [r["loss"] for r in a] == pytest.approx([r["loss"] for r in b], abs=0.05)
     assert [r["loss"] for r in a] != [r["loss"] for r in b]
+
+
+TWO = """
+import sys
+from pathlib import Path
+from visift.train.run import train
+from visift.train.settings import TrainSettings
+train({base!r}, [Path({data!r})], "sft", Path({out!r}), TrainSettings(**{settings!r}))
+"""
+
+
+@pytest.mark.integration
+def test_two_processes_give_the_same_curve(base: Path, mixed: Path, tmp_path: Path) -> None:
+    settings = changed(batch_size=8, steps=4)
+    train(str(base), [mixed], "sft", tmp_path / "one", settings)
+    script = tmp_path / "two.py"
+    values = settings.model_dump(mode="json")
+    script.write_text(TWO.format(base=str(base), data=str(mixed), out=str(tmp_path / "two"), settings=values))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    run = subprocess.run(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, check=False, timeout=120
+    )
+    assert run.returncode == 0, run.stderr.decode()[-3000:]
+    one, two = log(tmp_path / "one"), log(tmp_path / "two")
+    assert [(r["step"], r["learnt"], r["tokens"]) for r in one] == [(r["step"], r["learnt"], r["tokens"]) for r in two]
+    assert [r["loss"] for r in one] == pytest.approx([r["loss"] for r in two], abs=2e-5)

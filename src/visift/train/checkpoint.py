@@ -26,10 +26,12 @@ from visift.core.files import read_json, write_json
 KEEP = 2
 
 
-def save(folder: Path, step: int, model: torch.nn.Module, optimizer: Any, state: Any) -> None:
+def save(
+    folder: Path, step: int, model: torch.nn.Module, optimizer: Any, state: Any, states: dict[str, torch.Tensor]
+) -> None:  # fmt: skip
     """Write `folder/step-…` under another name, then rename it. Older ones than the last two are removed afterwards.
 
-    Raises VisiftError when the disk is full; the last whole checkpoint stays.
+    `states` are the random states of all processes. Raises VisiftError when the disk is full; the last whole checkpoint stays.
     """
     final = folder / f"step-{step:08d}"
     partial = folder / f".{final.name}.part"
@@ -38,7 +40,7 @@ def save(folder: Path, step: int, model: torch.nn.Module, optimizer: Any, state:
         partial.mkdir(parents=True)
         save_file(_contiguous(trained(model)), partial / "weights.safetensors")
         save_file(_contiguous(_optimizer_tensors(optimizer)), partial / "optimizer.safetensors")
-        save_file(_random_tensors(), partial / "random.safetensors")
+        save_file(states, partial / "random.safetensors")
         write_json(partial / "random.json", {"python": _python_state(), "numpy": _numpy_state()})
         state.save_to_json(str(partial / "trainer_state.json"))
         sizes = {p.name: p.stat().st_size for p in sorted(partial.iterdir())}
@@ -106,11 +108,11 @@ def load_optimizer(checkpoint: Path, optimizer: Any) -> None:
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def load_random(checkpoint: Path) -> None:
+def load_random(checkpoint: Path, rank: int = 0) -> None:
     tensors, others = load_file(checkpoint / "random.safetensors"), read_json(checkpoint / "random.json")
-    torch.set_rng_state(tensors["cpu"])
+    torch.set_rng_state(tensors["cpu"][rank])
     if torch.cuda.is_available() and "cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["cuda"])
+        torch.cuda.set_rng_state(tensors["cuda"][rank])
     version, internal, gauss = others["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = others["numpy"]
@@ -128,9 +130,21 @@ def _optimizer_tensors(optimizer: Any) -> dict[str, torch.Tensor]:
     }
 
 
-def _random_tensors() -> dict[str, torch.Tensor]:
-    states = {"cpu": torch.get_rng_state()}
-    return states | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})
+def random_tensors() -> dict[str, torch.Tensor]:
+    """uint8 (processes, bytes) for each device; python's and numpy's states are not used while training."""
+    states = {"cpu": torch.get_rng_state()} | (
+        {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {}
+    )
+    return {name: _of_all(state) for name, state in states.items()}
+
+
+def _of_all(state: torch.Tensor) -> torch.Tensor:
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return state[None]
+    here = state.to("cuda") if torch.distributed.get_backend() == "nccl" else state
+    found = [torch.empty_like(here) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(found, here)
+    return torch.stack(found).cpu()
 
 
 def _python_state() -> list[Any]:

@@ -19,6 +19,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,9 @@ def train(
         "settings": settings.identity(),
     }  # fmt: skip
     identity = json.loads(json.dumps(identity))
-    if once(out / "run.json", lambda: identity) != identity:
+    with _first_process_first():
+        kept = once(out / "run.json", lambda: identity)
+    if kept != identity:
         raise UsageError(
             "holds a run of another model, data, stage or settings",
             where=out,
@@ -73,7 +76,8 @@ def train(
 
     vlm = load(model, train=True)
     renderer = Renderer(vlm)
-    plan = make_plan(out, datasets, renderer, settings.max_length, settings.max_rejected)
+    with _first_process_first():
+        plan = make_plan(out, datasets, renderer, settings.max_length, settings.max_rejected)
     staged = prepare(vlm, stage, settings)
     write_json(out / "census.json", staged.census)
     say(census_line(staged.census))
@@ -113,7 +117,8 @@ def _train(
     start = checkpoint.step_of(resume) if resume else 0
     if resume:
         say(f"goes on from step {start}")
-    with progress("train", steps, "steps", done=start) as tick:
+    first = os.environ.get("RANK", "0") == "0"
+    with progress("train", steps, "steps", done=start) if first else nullcontext(_silent) as tick:
         log = StepLog(out / "train_log.jsonl", _labels(datasets), tick, settings.log_every, start)
         args = _arguments(out, settings, steps, micro, settings.batch_size // (micro * world))
         trainer = VlmTrainer(staged, args, settings, rows, collator, batches, log, out / "checkpoints", start)
@@ -123,9 +128,23 @@ def _train(
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         else:
             checkpoint.load_weights(resume, staged.model)
-    if not trainer.is_world_process_zero():
-        return {}
-    return _finish(vlm, staged, plan, out, steps, model, time.perf_counter() - started)
+    if trainer.is_world_process_zero():
+        _finish(vlm, staged, plan, out, steps, model, time.perf_counter() - started)
+    trainer.accelerator.wait_for_everyone()
+    return dict(read_json(out / "result.json"))
+
+
+def _silent(done: int = 1, note: str = "") -> None:
+    """The progress of the other processes."""
+
+
+def _first_process_first() -> AbstractContextManager[Any]:
+    """Under torchrun the others wait until the first has written what all of them read."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return nullcontext()
+    from accelerate import PartialState
+
+    return PartialState(cpu=not torch.cuda.is_available()).main_process_first()
 
 
 def _arguments(out: Path, settings: TrainSettings, steps: int, micro: int, accumulate: int) -> TrainingArguments:
@@ -137,11 +156,11 @@ def _arguments(out: Path, settings: TrainSettings, steps: int, micro: int, accum
         logging_strategy="steps" if settings.report_to else "no", logging_steps=settings.log_every,
         report_to=list(settings.report_to) or "none", disable_tqdm=True, remove_unused_columns=False,
         ignore_data_skip=True,  # our sampler starts where the run stopped; nothing is to be skipped
-        logging_nan_inf_filter=False, **({"gradient_checkpointing": True} if settings.gradient_checkpointing else {}),
+        logging_nan_inf_filter=False, ddp_find_unused_parameters=False, **({"gradient_checkpointing": True} if settings.gradient_checkpointing else {}),
     )  # fmt: skip
 
 
-def _finish(vlm: Vlm, staged: Staged, plan: Plan, out: Path, steps: int, model: str, seconds: float) -> dict[str, Any]:
+def _finish(vlm: Vlm, staged: Staged, plan: Plan, out: Path, steps: int, model: str, seconds: float) -> None:
     partial = out / ".model.part"
     shutil.rmtree(partial, ignore_errors=True)
     result = staged.model
@@ -164,7 +183,6 @@ def _finish(vlm: Vlm, staged: Staged, plan: Plan, out: Path, steps: int, model: 
     }  # fmt: skip
     write_json(out / "result.json", done)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    return done
 
 
 def _last_loss(out: Path) -> float:
@@ -191,4 +209,5 @@ def keep_freed_memory() -> None:
 
 
 def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    if os.environ.get("RANK", "0") == "0":
+        print(text, file=sys.stderr, flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from visift.core.errors import VisiftError
+from visift.core.errors import UsageError, VisiftError
 from visift.core.files import write_atomic
 from visift.core.progress import Ticker
 from visift.train import checkpoint
@@ -44,13 +45,25 @@ class StepLog(TrainerCallback):
     def __init__(self, path: Path, sources: Sequence[str], tick: Ticker, every: int, resumed_at: int) -> None:
         self.path, self.sources, self.tick, self.every = path, sources, tick, every
         self.clear()
-        if path.exists():
+        if path.exists() and int(os.environ.get("RANK", "0")) == 0:
             lines = [
                 line
                 for line in path.read_text().splitlines()
                 if json.loads(line or '{"step": 1e9}')["step"] <= resumed_at
             ]
             write_atomic(path, "".join(line + "\n" for line in lines))
+
+    def _over_processes(self) -> None:
+        """Sums what the processes saw of this step."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            sums = torch.tensor(
+                [self.loss, self.learnt, self.real, self.places, *self.by_source.ravel()], dtype=torch.float64
+            )
+            sums = sums.to("cuda" if torch.distributed.get_backend() == "nccl" else "cpu")
+            torch.distributed.all_reduce(sums)
+            self.loss, *counts = sums[:4].tolist()
+            self.learnt, self.real, self.places = map(int, counts)
+            self.by_source = sums[4:].view(2, -1).cpu().numpy()
 
     def clear(self) -> None:
         self.loss, self.learnt, self.real, self.places = 0.0, 0, 0, 0
@@ -60,6 +73,10 @@ class StepLog(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step % self.every and state.global_step != state.max_steps:
             self.tick(1)
+            return
+        self._over_processes()
+        if not state.is_world_process_zero:
+            self.clear()
             return
         seconds = time.perf_counter() - self.started
         row = {
@@ -87,6 +104,8 @@ class VlmTrainer(Trainer):
         batches: np.ndarray, log: StepLog, checkpoints: Path, start: int,
     ) -> None:  # fmt: skip
         super().__init__(model=staged.model, args=args, train_dataset=rows, data_collator=collator, callbacks=[log])
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise UsageError("sharded training is not supported", remedy="use torchrun without FSDP or DeepSpeed")
         self.staged, self.settings, self.batches = staged, settings, batches
         self.step_log, self.checkpoints, self.start = log, checkpoints, start
         self.positions = LearntPositions(staged.model.get_output_embeddings())
@@ -128,7 +147,8 @@ class VlmTrainer(Trainer):
             self.positions.keep = None
         each = F.cross_entropy(outputs.logits.float(), labels[:, 1:][learnt], reduction="none")  # (learnt,)
         loss = each.sum() / num_items_in_batch
-        if "pixel_values" not in inputs:  # text only: whatever sees pictures gets a gradient of zero, not none
+        # text only: whatever sees pictures gets a gradient of zero, not none; several processes wait for every gradient
+        if "pixel_values" not in inputs or self.args.world_size > 1:
             loss = loss + sum(p.sum() * 0.0 for p in self.seeing)
         self._note(each.detach(), learnt, sources, ids, real, labels.numel())
         if self.args.average_tokens_across_devices:
@@ -190,8 +210,10 @@ class VlmTrainer(Trainer):
     # ---- checkpoints: ours, see checkpoint.py ----
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        states = checkpoint.random_tensors()  # of every process
         if self.args.should_save:
-            checkpoint.save(self.checkpoints, self.state.global_step, self.model, self.optimizer, self.state)
+            checkpoint.save(self.checkpoints, self.state.global_step, self.model, self.optimizer, self.state, states)
+        self.accelerator.wait_for_everyone()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         checkpoint.load_weights(Path(resume_from_checkpoint), model or self.model)
@@ -209,4 +231,4 @@ class VlmTrainer(Trainer):
 
     def _load_rng_state(self, checkpoint_folder: str | None) -> None:
         if checkpoint_folder is not None:
-            checkpoint.load_random(Path(checkpoint_folder))
+            checkpoint.load_random(Path(checkpoint_folder), self.args.process_index)
