@@ -56,7 +56,7 @@ def test_pope_of_llava(tmp_path):
     assert {g: r["f1"]["value"] for g, r in result["groups"].items()} == pytest.approx(f1)
     assert value(result, "f1") == pytest.approx(sum(f1.values()) / 3)
     assert result["counts"]["total"] == 36 and result["metrics"]["f1"]["clusters"] == 4
-    assert result["recipe"]["parser"] == "llava/1" and result["recipe"]["prompt"] == WORD.strip()
+    assert result["recipe"]["parser"] == "llava" and result["recipe"]["prompt"] == WORD.strip()
 
 
 @pytest.mark.parametrize("name", ["coco_pope_random.json", "labels.json"])
@@ -116,7 +116,7 @@ def check_mme(result: dict) -> None:
     assert result["groups"]["code_reasoning"]["score"]["value"] == pytest.approx(50)
     assert result["groups"]["OCR"]["score"]["value"] == 0 and result["counts"]["no_answer"] == 3
     assert (value(result, "perception"), value(result, "cognition")) == pytest.approx((150, 50))
-    assert result["recipe"]["subtasks"] == "3 of 14" and result["recipe"]["parser"] == "mme/1"
+    assert result["recipe"]["subtasks"] == "3 of 14" and result["recipe"]["parser"] == "mme"
 
 
 def test_mme_tool(tmp_path):

@@ -17,6 +17,7 @@ from visift.evals.metrics import Table
 from visift.evals.task import Files, Item, Rows, Task
 
 UNSCORED_LIMIT = 0.01  # past this share of unscored questions the headline is withheld
+PARSER_VERSION = 1  # of every named parser; a changed rule gets a new number
 NAMED = 20  # ids that are named of each kind of misfit
 
 
@@ -142,7 +143,7 @@ def summarise(bench: Task, rows: Rows, items: list[Item], parser: str, seed: int
         "extra": rows.extra,
     }
     result["rows"] = {kind: ids[:NAMED] for kind, ids in named.items() if ids}
-    result["recipe"] = {"parser": f"{parser}/1", "visift": visift.__version__, **rows.recipe}
+    result["recipe"] = {"parser": parser, "parser_version": PARSER_VERSION, "visift": visift.__version__, **rows.recipe}
     result["recipe"] |= bench.about(rows.questions) if bench.about is not None else {}
     return result
 

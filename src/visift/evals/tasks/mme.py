@@ -26,28 +26,37 @@ def question(subtask: str, image: str, text: str, truth: str, where: object, key
                     (image if "/" in image else f"{subtask}/{image}",), stratum=subtask)  # fmt: skip
 
 
+def lines_of(path: Path, subtask: str) -> list[tuple[str, list[str]]]:
+    """(where, fields) of a subtask: from one TSV, or from the release folder's one file a picture, led by the picture's path."""
+    single, folder = path / f"{subtask}.txt", path / subtask
+    notes = (
+        [single] if single.is_file() else sorted({*folder.glob("*.txt"), *folder.glob("questions_answers_YN/*.txt")})
+    )
+    found = []
+    for file in notes:
+        pictures = (
+            folder / part / f"{file.stem}{end}" for part in ("images", ".") for end in (".jpg", ".png", ".jpeg")
+        )
+        picture = next((p.relative_to(path).as_posix() for p in pictures if p.exists()), file.stem)
+        try:
+            text = file.read_text(encoding="utf-8")
+        except UnicodeDecodeError as e:
+            raise DataError("is not UTF-8 text", where=file) from e
+        for number, line in enumerate(text.split("\n"), 1):
+            if line.strip():
+                found.append((f"{file}:{number}", ([] if file == single else [picture]) + line.split("\t", 3)))
+    return found
+
+
 def read_tsv(path: Path) -> list[tuple[Question, str | None]]:
-    """(question, answer or None) of a folder of one TSV a subtask, `image question truth [answer]`, or of the release folder with one
-    `question truth` file a picture."""
+    """(question, answer or None) of a folder of one TSV a subtask, `image question truth [answer]`, or of the release folder."""
     found: list[tuple[Question, str | None]] = []
     for subtask in (*PERCEPTION, *COGNITION):
-        single = path / f"{subtask}.txt"
-        notes = (
-            [single]
-            if single.is_file()
-            else sorted({*(path / subtask).glob("*.txt"), *(path / subtask).glob("questions_answers_YN/*.txt")})
-        )
-        for file in notes:
-            for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1):
-                fields = ([] if file == single else [file.stem]) + line.split("\t", 3)
-                if len(fields) < 3:
-                    if line.strip():
-                        raise DataError(
-                            "expected image, question, truth, answer with tabs between", where=f"{file}:{number}"
-                        )
-                    continue
-                image, text, truth, *answer = fields
-                found.append((question(subtask, image, text, truth, f"{file}:{number}"), answer[0] if answer else None))
+        for where, fields in lines_of(path, subtask):
+            if len(fields) < 3:
+                raise DataError("expected image, question, truth, answer with tabs between", where=where)
+            image, text, truth, *answer = fields
+            found.append((question(subtask, image, text, truth, where), answer[0] if answer else None))
     if not found:
         raise DataError("holds no MME subtask", where=path, remedy="existence.txt, count.txt, … are expected")
     return found
