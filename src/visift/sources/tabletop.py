@@ -218,18 +218,13 @@ class Tabletop:
     def __iter__(self) -> Iterator[Scene]:
         return (self.scene(index) for index in range(self.start, self.start + self.count))
 
-    def _generator(self, index: int) -> np.random.Generator:
-        return rng("tabletop", self.split, self.seed, self.level, index)
-
     def things(self, index: int) -> list[Thing]:
         """What stands on the table of scene `index`."""
-        return place_things(self._generator(index), self.level)
+        return place_things(rng("tabletop", self.split, self.seed, self.level, index), self.level)
 
     def render(self, index: int) -> tuple[list[Thing], np.ndarray, list[np.ndarray]]:
-        """Things, picture uint8 (SIDE, SIDE, 3), visible masks bool (SIDE, SIDE) of scene `index`."""
-        gen = self._generator(index)
-        things = place_things(gen, self.level)
-        return things, *draw_things(gen, things, self.level)
+        """Things, picture uint8 (SIDE, SIDE, 3), visible masks bool (SIDE, SIDE) of scene `index`; read-only."""
+        return _rendered(self.split, self.seed, self.level, index)
 
     def scene(self, index: int) -> Scene:
         things, _, masks = self.render(index)
@@ -242,6 +237,16 @@ class Tabletop:
     def open(self, scene: Scene) -> Image.Image:
         """The picture as RGB."""
         return Image.fromarray(self.render(int(scene.path.removesuffix(".png").rpartition("-")[2]))[1])
+
+
+@lru_cache(maxsize=64)  # a scene is asked for first, its picture soon after
+def _rendered(split: Split, seed: int, level: int, index: int) -> tuple[list[Thing], np.ndarray, list[np.ndarray]]:
+    gen = rng("tabletop", split, seed, level, index)
+    things = place_things(gen, level)
+    picture, masks = draw_things(gen, things, level)
+    for array in (picture, *masks):
+        array.setflags(write=False)
+    return things, picture, masks
 
 
 def region_of(thing: Thing, name: str, mask: np.ndarray | None = None) -> Region:

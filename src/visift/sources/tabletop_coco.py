@@ -48,7 +48,13 @@ def write_coco(source: Tabletop, folder: Path) -> dict[str, Path]:
                     "bbox": list(region.box), "iscrowd": 0,
                 }  # fmt: skip
                 instances.append(
-                    {"id": len(instances) + 1, "image_id": number, "segmentation": rle, "attributes": dict(region.attributes), **row}
+                    {
+                        "id": len(instances) + 1,
+                        "image_id": number,
+                        "segmentation": rle,
+                        "attributes": dict(region.attributes),
+                        **row,
+                    }
                 )
                 info.append({"id": k, **row})
             rest = int((ids == 1).sum())
