@@ -1,0 +1,106 @@
+"""A recipe from end to end, small; and killed at random moments, it ends with the same scores."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from visift.core.errors import UsageError
+from visift.models.builtin import FOLDER
+from visift.recipe.run import run_recipe
+from visift.recipe.schema import shipped
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(not (FOLDER / "model.safetensors").exists(), reason="the shipped weights are not there"),
+]
+
+
+def small_recipe(path):
+    """The demo with few scenes, few steps and few question sets."""
+    values = yaml.safe_load(shipped("demo").read_text())
+    for data in values["data"].values():
+        data["tabletop"] = 24
+    values["train"].update(steps=4, batch_size=8, save_every=2, warmup=1)
+    keep = ("tag-listing", "existence", "existence-tagged")
+    values["questions"] = {
+        n: {**q, "tabletop": 6, "models": [], "max_new_tokens": 8} for n, q in values["questions"].items() if n in keep
+    }
+    values["claims"] = [c for c in values["claims"] if c["task"] in keep]
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recipe")
+    recipe = small_recipe(folder / "small.yaml")
+    page = run_recipe(recipe, folder / "run")
+    return recipe, folder / "run", page
+
+
+def scores(run):
+    return json.loads((run / "summary.json").read_text())["scores"]
+
+
+def test_it_ends_in_a_report_and_a_summary(finished):
+    _, run, page = finished
+    assert page == run / "report.html"
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["scores"].keys() == {"base", "control", "listing", "blind"}
+    assert {"tag-listing", "tag-listing-shuffled", "existence", "existence-tagged"} <= summary["scores"][
+        "listing"
+    ].keys()
+    assert summary["scores"]["blind"].keys() == {"tag-listing"}
+    for score in summary["scores"]["listing"].values():
+        for metric in score["metrics"].values():
+            assert metric["low"] <= metric["value"] <= metric["high"]
+    assert {"A1", "A4", "A6"} <= {v["claim"] for v in summary["verdicts"]}
+    assert all(v["verdict"].split(":")[0] in ("supported", "not supported", "undecided") for v in summary["verdicts"])
+    assert {"train.control", "train.listing"} <= summary["seconds"].keys()
+    assert any((c["a"], c["b"]) == ("control", "listing") for c in summary["comparisons"])
+
+
+def test_run_again_nothing_is_done_twice(finished):
+    recipe, run, _ = finished
+    stamps = {p: p.stat().st_mtime_ns for p in run.rglob("*.jsonl") if "scores" not in p.parts}
+    run_recipe(recipe, run)
+    assert stamps == {p: p.stat().st_mtime_ns for p in run.rglob("*.jsonl") if "scores" not in p.parts}
+
+
+def test_another_recipe_in_the_same_folder_is_refused(finished):
+    recipe, run, _ = finished
+    with pytest.raises(UsageError, match="another recipe"):
+        run_recipe(recipe, run, ["seed=5"])
+
+
+def killed_run(recipe, out, kills, longest, seed):
+    """Start, kill -9 after a random while, `kills` times; then let it end. Returns how many kills hit a running one."""
+    draw = random.Random(seed)
+    command = [sys.executable, "-m", "visift", "run", str(recipe), "--out", str(out)]
+    hits = 0
+    for _ in range(kills):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(draw.uniform(1.0, longest))
+        hits += process.poll() is None
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    subprocess.run(command, check=True, capture_output=True, timeout=600)
+    return hits
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(5, marks=pytest.mark.stress)])
+def test_killed_it_ends_with_the_same_scores(finished, tmp_path, kills):
+    recipe, run, _ = finished
+    longest = sum(json.loads((run / "summary.json").read_text())["seconds"].values()) / 2
+    hits = killed_run(recipe, tmp_path / "run", kills, max(3.0, longest * 0.7), seed=kills)
+    assert hits
+    assert scores(tmp_path / "run") == scores(run)
