@@ -13,13 +13,19 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
+import numpy as np
 import tiny_data
+import tiny_families
 import tiny_vlm
+from PIL import Image
 
-from visift.core.dataset import Dataset
+from visift.core.dataset import Dataset, Made, build
 from visift.core.errors import DataError, UsageError
+from visift.core.types import Conversation, Picture, Provenance, assistant, user
 from visift.evals import answer as engine
+from visift.evals import engine as local
 from visift.evals.answer import answer
+from visift.evals.shared_prefix import SharedPrefix
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +74,9 @@ def test_grey_pictures_change_answers_and_the_request(base: str, questions: Path
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from visift.core.types import Conversation, Picture, Provenance, assistant, user
 from visift.evals import answer as engine
+from visift.evals import engine as local
 made = engine.Engine._generate
 asked = []
 def die(self, batch, pixels):
@@ -105,6 +113,66 @@ def test_killed_it_goes_on_and_asks_nothing_twice(
     assert set(asked) | kept == {c.id for c in Dataset(questions)} and not set(asked) & kept
     answer("t", base, questions, tmp_path / "b.jsonl", batch_size=3, max_new_tokens=6)
     assert out.read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+
+
+def many(out: Path, per_picture: int = 9) -> Path:
+    """Two pictures with several questions each, some sharing more than the picture."""
+
+    def make(i: int) -> Made:
+        words = f"{'Is there a ' if i % 2 else 'What '}{'red ' * (i % 4)}{'star' if i % 3 else 'big circle'} {i}?"
+        which = i // per_picture
+        pixels = np.random.default_rng(which).integers(0, 255, (60, 90, 3), dtype=np.uint8)
+        (out / "images").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(out / "images" / f"{which}.png")
+        picture = Picture(f"images/{which}.png", width=90, height=60)
+        options = {"options": ["one", "two", "three"]} if i % 5 == 0 else {}
+        return Made([Conversation(f"q{i}", (picture,), (user(0, words), assistant("yes")), Provenance("q"), options)])
+
+    build(out, kind="q", items=range(2 * per_picture), make=make, settings={})
+    return out
+
+
+SHARING = [n for n in tiny_families.BUILDERS if n not in ("paligemma", "instructblip")]
+
+
+@pytest.mark.parametrize("family", SHARING)
+def test_questions_on_one_picture_share_it_and_get_the_same_answers(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = str(tiny_families.BUILDERS[family](tmp_path / "model"))
+    questions = many(tmp_path / "q")
+    seen: list[int] = []
+    made = SharedPrefix.__init__
+
+    def count(self: Any, model: Any, family: Any, rows: Any, prefix: int, pixels: Any) -> None:
+        seen.append(len(rows))
+        made(self, model, family, rows, prefix, pixels)
+
+    monkeypatch.setattr(SharedPrefix, "__init__", count)
+    for mode in ("generate", "logits"):
+        seen.clear()
+        answer("t", model, questions, tmp_path / f"{mode}.jsonl", mode=mode, max_new_tokens=6)
+        assert seen == [9, 9]
+        monkeypatch.setattr(local, "can_share", lambda model, family: False)
+        answer("t", model, questions, tmp_path / f"{mode}-alone.jsonl", mode=mode, max_new_tokens=6, batch_size=1)
+        monkeypatch.undo()
+        monkeypatch.setattr(SharedPrefix, "__init__", count)
+        shared, alone = rows(tmp_path / f"{mode}.jsonl"), rows(tmp_path / f"{mode}-alone.jsonl")
+        assert [r["text"] for r in shared] == [r["text"] for r in alone]
+        assert mode == "logits" or len({r["text"] for r in shared}) > 4
+        for a, b in zip(shared, alone, strict=True):
+            assert a["meta"].get("logprobs", {}) == pytest.approx(b["meta"].get("logprobs", {}), abs=1e-4)
+
+
+def test_logits_choose_the_likeliest_choice(base: str, tmp_path: Path) -> None:
+    questions = many(tmp_path / "q", 3)
+    answer("t", base, questions, tmp_path / "a.jsonl", mode="logits")
+    for k, row in enumerate(rows(tmp_path / "a.jsonl")):
+        scores = row["meta"]["logprobs"]
+        assert list(scores) == (["A", "B", "C"] if k % 5 == 0 else ["Yes", "No"])
+        assert row["text"] == max(scores, key=scores.get) and row["finish"] == "stop" and max(scores.values()) < 0
+    with pytest.raises(UsageError, match="unknown mode 'guess'"):
+        answer("t", base, questions, tmp_path / "b.jsonl", mode="guess")
 
 
 def test_answers_to_other_requests_are_not_overwritten(base: str, questions: Path, tmp_path: Path) -> None:

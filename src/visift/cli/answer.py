@@ -17,6 +17,9 @@ def answer(
     ],
     out: Annotated[Path, typer.Option(help="Answers, one JSON object a line; run again it goes on.")],
     image_root: Annotated[list[str] | None, typer.Option(help="NAME=DIR: where the pictures lie.")] = None,
+    mode: Annotated[
+        str, typer.Option(help="generate, or logits: the likeliest option, or Yes/No, from one forward.")
+    ] = "generate",
     max_new_tokens: Annotated[int, typer.Option(help="Longest reply, in tokens.")] = 128,
     batch_size: Annotated[int, typer.Option(help="Questions at once; does not change the replies.")] = 32,
     grey: Annotated[bool, typer.Option("--grey", help="Every picture replaced by mid-grey (a control).")] = False,
@@ -32,7 +35,7 @@ def answer(
     from visift.evals.answer import answer as run
 
     result = run(
-        task, model, questions, out, max_new_tokens=max_new_tokens, batch_size=batch_size, images=named_roots(image_root),
+        task, model, questions, out, mode=mode, max_new_tokens=max_new_tokens, batch_size=batch_size, images=named_roots(image_root),
         grey=grey, limit=limit, threads=threads,
     )  # fmt: skip
     if as_json:

@@ -33,6 +33,8 @@ class Family:
     # Whether conversations may share a row behind a mask; and whether the sequence starts with the tokenizer's BOS.
     packs: ClassVar[bool] = True
     starts_with_bos: ClassVar[bool] = True
+    # Whether a prefix's states do not depend on what follows it, nor the picture's on the question.
+    shares_prefix: ClassVar[bool] = True
     # Whether the number of tokens depends on the picture's size, so that rows must say it.
     sized: ClassVar[bool] = False
 

@@ -28,6 +28,7 @@ class InstructBlip(Family):
     )
     picture_text: ClassVar[str] = "<image>"
     starts_with_bos: ClassVar[bool] = False
+    shares_prefix: ClassVar[bool] = False
 
     def setup(self, model: Any) -> None:
         if not self.config.use_decoder_only_language_model:

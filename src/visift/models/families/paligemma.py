@@ -18,6 +18,7 @@ class PaliGemma(Family):
     )
     starts_with_bos: ClassVar[bool] = False
     packs: ClassVar[bool] = False  # the prefix's mask is the model's own
+    shares_prefix: ClassVar[bool] = False
     picture_text: ClassVar[str] = "<image>"
 
     def extra(self, input_ids: torch.Tensor, first_learnt: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
