@@ -1,18 +1,20 @@
-"""Map a function over items in order: in this process, or in a pool of processes. The result never depends on which."""
+"""Map a function over items in order: in this process, in a pool of processes, or on Ray. The result never depends on which."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from visift.core.errors import UsageError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Handle = TypeVar("Handle")
 Executor = Literal["local", "ray"]
 
 CHUNK = 16  # items a task: amortises pickling, keeps the order buffer small
@@ -25,25 +27,75 @@ def map_ordered(
     """Yield `fn(item)` in input order. `fn` must be picklable for more than one worker. Errors of `fn` are raised here."""
     if workers < 1:
         raise UsageError(f"--workers {workers}: at least 1 is needed")
+    if executor not in ("local", "ray"):
+        raise UsageError(f"executor {executor!r} is neither local nor ray")
     if executor == "ray":
-        raise UsageError("--executor ray is not available yet", remedy="use --executor local")
-    if workers == 1:
+        yield from _on_ray(fn, items, workers)
+    elif workers == 1:
         yield from map(fn, items)
-        return
+    else:
+        yield from _in_pool(fn, items, workers)
+
+
+def _in_pool(fn: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
     # spawn: a forked child would inherit threads of libraries the parent has loaded
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        pending: deque[Future[list[Result]]] = deque()
-        stream = iter(items)
+
+        def submit(chunk: list[Item]) -> Future[list[Result]]:
+            return pool.submit(_run, fn, chunk)
+
+        yield from _ordered(items, workers, submit, lambda future: future.result(), lambda future: future.cancel())
+
+
+def _on_ray(fn: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """Ray tasks, in the cluster that RAY_ADDRESS names or else in one started here. All nodes must see the same folders.
+
+    Tasks, not Ray Data: the input is a stream, and only a window of it is ever in flight.
+    """
+    try:
+        import ray
+        from ray.exceptions import RayTaskError
+    except ImportError as e:
+        raise UsageError("--executor ray needs Ray", remedy="pip install 'visift[ray]'") from e
+    started = not ray.is_initialized()
+    if started:
+        here = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
+        ray.init(log_to_driver=False, **here)
+    task, shared = ray.remote(_run), ray.put(fn)
+
+    def collect(handle: Any) -> list[Result]:
         try:
-            while True:
-                while len(pending) < workers * AHEAD and (chunk := list(islice(stream, CHUNK))):
-                    pending.append(pool.submit(_run, fn, chunk))
-                if not pending:
-                    return
-                yield from pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+            return list(ray.get(handle))
+        except RayTaskError as e:  # the error of `fn` itself, as from the other executors
+            raise e.cause from e
+
+    try:
+        yield from _ordered(items, workers, lambda chunk: task.remote(shared, chunk), collect, ray.cancel)
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _ordered(
+    items: Iterable[Item],
+    workers: int,
+    submit: Callable[[list[Item]], Handle],
+    collect: Callable[[Handle], list[Result]],
+    cancel: Callable[[Handle], Any],
+) -> Iterator[Result]:
+    """Keep a window of chunks in flight and yield their results in the order of the items."""
+    pending: deque[Handle] = deque()
+    stream = iter(items)
+    try:
+        while True:
+            while len(pending) < workers * AHEAD and (chunk := list(islice(stream, CHUNK))):
+                pending.append(submit(chunk))
+            if not pending:
+                return
+            yield from collect(pending.popleft())
+    finally:
+        for handle in pending:
+            cancel(handle)
 
 
 def _run(fn: Callable[[Item], Result], chunk: list[Item]) -> list[Result]:
