@@ -117,6 +117,18 @@ def test_misfits_are_named(existence, tmp_path):
     assert read_json(tmp_path / "s" / "score.json") == result
 
 
+def test_a_retry_replaces_a_failure_and_a_conflict_is_unscored(tmp_path):
+    questions = samples.question_set(tmp_path / "q", (samples.conversation(k, k, "How many?", "1") for k in "abcd"))
+    row = json.loads(samples.answer_all(tmp_path / "x.jsonl", questions, lambda c: "1").read_text().splitlines()[0])
+    rows = [("a", "", "error"), ("a", "1", "stop"), ("b", "1", "stop"), ("b", "", "error"), ("c", "1", "stop"), ("c", "2", "stop"),
+            ("c", "1", "stop"), ("d", "", "error"), ("d", "", "error")]  # fmt: skip
+    (tmp_path / "a.jsonl").write_text(
+        "".join(json.dumps(row | {"id": i, "text": t, "finish": f}) + "\n" for i, t, f in rows)
+    )
+    counts = score("counting", tmp_path / "a.jsonl", questions=questions)["counts"]
+    assert counts["scored"] == 2 and counts["unscored"] == {"answered twice, differently": 1, "failed request": 1}
+
+
 def test_bad_input_says_what_and_where(existence, tmp_path):
     answers = tmp_path / "a.jsonl"
     answers.write_text('{"id": "x"}\n')

@@ -12,34 +12,35 @@ from visift.core.files import read_jsonl
 from visift.core.types import Answer, Conversation
 from visift.evals.task import Files, Question, Reply, Rows
 
+FAILED = "failed request"
+
 
 def read_answers(path: Path) -> tuple[dict[str, Reply], list[str], dict[str, Any]]:
     """(replies by id, ids that came more than once, the recipe they share). Raises DataError naming file and line.
 
-    Rows with one id and one text count once; where the texts differ nobody can say which holds: the question is unscored.
+    Rows with one id and one text count once, and a row that answers takes the place of one that failed; where the texts differ
+    nobody can say which holds: the question is unscored.
     """
     replies: dict[str, Reply] = {}
     duplicate: list[str] = []
-    decodings: dict[str, Any] = {}
+    decodings: list[dict[str, Any]] = []
     for number, row in read_jsonl(path):
         try:
             answer = Answer.from_json(row)
         except DataError as e:
             raise DataError(e.what, where=f"{path}:{number}: {e.where}", remedy=e.remedy) from e
-        reply = Reply(answer.text, "failed request" if answer.finish == "error" else "")
+        reply = Reply(answer.text, FAILED if answer.finish == "error" else "")
         known = replies.get(answer.id)
         if known is not None:
             duplicate.append(answer.id)
-            if known != reply:
+            if reply.failed:
+                reply = known
+            elif known.failed != FAILED and known != reply:
                 reply = Reply("", "answered twice, differently")
         replies[answer.id] = reply
-        if answer.decoding:
-            decodings.setdefault(repr(sorted(answer.decoding.items())), dict(answer.decoding))
-    return (
-        replies,
-        duplicate,
-        {"decoding": next(iter(decodings.values())) if len(decodings) == 1 else list(decodings.values())},
-    )
+        if answer.decoding and (not decodings or answer.decoding != decodings[-1]) and answer.decoding not in decodings:
+            decodings.append(dict(answer.decoding))
+    return replies, duplicate, {"decoding": decodings[0] if len(decodings) == 1 else decodings}
 
 
 def join(questions: list[Question], replies: dict[str, Reply], duplicate: list[str], **more: Any) -> Rows:

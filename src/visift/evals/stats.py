@@ -57,10 +57,18 @@ def wilson(share: float, n: float, z: float = 1.959963984540054) -> tuple[float,
     return low, 1.0 if share >= 1 else min(1.0, middle + half)
 
 
+@lru_cache(maxsize=1024)
 def t_quantile(freedom: int, share: float = 0.975) -> float:
-    from scipy.stats import t
+    from scipy.special import stdtrit  # scipy.stats takes half a second to import
 
-    return float(t.ppf(share, freedom))
+    return float(stdtrit(freedom, share))
+
+
+def t_tails(value: float, freedom: int) -> float:
+    """Two-sided p of Student's t."""
+    from scipy.special import stdtr
+
+    return float(2 * stdtr(freedom, -abs(value)))
 
 
 def rate(right: Array, n: Array, *, binary: bool) -> tuple[float, float, str]:
@@ -161,8 +169,6 @@ def paired_bootstrap(
 
 def paired_means(a: Array, b: Array, clusters: Array) -> Difference:
     """Paired difference of mean scores, one entry a question; `clusters` are picture numbers 0...G-1. Student's t over pictures."""
-    from scipy.stats import t
-
     delta = b.astype(float) - a.astype(float)
     n, pictures = len(delta), int(clusters.max()) + 1 if len(clusters) else 0
     mean = float(delta.mean()) if n else 0.0
@@ -175,19 +181,17 @@ def paired_means(a: Array, b: Array, clusters: Array) -> Difference:
     if error == 0:  # every picture moved by the same amount
         return Difference(mean, mean, mean, 2.0**-pictures * 2, "paired t, clustered by picture")
     half = t_quantile(pictures - 1) * error
-    p = float(2 * t.sf(abs(mean) / error, pictures - 1))
+    p = t_tails(mean / error, pictures - 1)
     return Difference(mean, mean - half, mean + half, p, "paired t, clustered by picture")
 
 
 def over_seeds(differences: list[float]) -> Difference:
     """The mean of one difference per training seed, with Student's t over seeds; one seed says nothing about the next."""
-    from scipy.stats import t
-
     runs, mean = len(differences), float(np.mean(differences))
     if runs < 2:
         return Difference(mean, -math.inf, math.inf, 1.0, "one seed")
     error = float(np.std(differences, ddof=1)) / math.sqrt(runs)
-    p = float(2 * t.sf(abs(mean) / error, runs - 1)) if error else float(mean == 0)
+    p = t_tails(mean / error, runs - 1) if error else float(mean == 0)
     half = t_quantile(runs - 1) * error
     return Difference(mean, mean - half, mean + half, p, f"t over {runs} seeds")
 
@@ -199,10 +203,10 @@ def detectable(low: float, high: float) -> float:
 
 def mcnemar(only_a: int, only_b: int) -> float:
     """Exact two-sided p for questions that only one of the two answered rightly; questions must be independent."""
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
     total = only_a + only_b
-    return min(1.0, 2 * float(binom.cdf(min(only_a, only_b), total, 0.5))) if total else 1.0
+    return min(1.0, 2 * float(bdtr(min(only_a, only_b), total, 0.5))) if total else 1.0
 
 
 def minimal_detectable_difference(
@@ -213,7 +217,7 @@ def minimal_detectable_difference(
     disagreement   share of questions that one model gets right and the other wrong
     design_effect  variance with several questions a picture over the variance of independent ones (>= 1)
     """
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
-    z = float(norm.ppf(1 - alpha / 2) + norm.ppf(power))
+    z = float(ndtri(1 - alpha / 2) + ndtri(power))
     return z * math.sqrt(disagreement * design_effect / questions)
