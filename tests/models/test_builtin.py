@@ -46,7 +46,7 @@ def test_pre_training_spells_a_row_as_the_chat_template_does(tokenizer):
     encode = Encoder(tokenizer)
     for index in range(40):
         row = make_row(rng("spelling", index), simple=False, hard=0.1)
-        ids, labels = encode(row)
+        ids, weights = encode(row)
         messages = []
         for k, (question, answer) in enumerate(row.rounds):
             pictures = [{"type": "image"}] * (49 * len(row.pictures) if k == 0 else 0)
@@ -54,7 +54,7 @@ def test_pre_training_spells_a_row_as_the_chat_template_does(tokenizer):
             messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
         told = tokenizer.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True)
         assert ids == told["input_ids"]
-        assert [x != -100 for x in labels] == [bool(m) for m in told["assistant_masks"]]
+        assert [x > 0 for x in weights] == [bool(m) for m in told["assistant_masks"]]
 
 
 def test_no_lesson_puts_a_number_on_an_object_or_compares_pictures():
@@ -121,13 +121,13 @@ def test_pixels_are_prepared_alike_in_pre_training_and_by_the_processor():
     assert np.abs(theirs - ours).max() < 1e-5
 
 
-def test_the_losses_equal_the_model_s_own(tokenizer):
-    """Logits only at labelled places: the same mean as the full forward pass."""
+def test_the_text_loss_is_the_mean_over_rounds_of_the_model_s_own(tokenizer):
+    """Logits only at learnt places: the same number as the full forward pass gives."""
     model = fresh_model(tokenizer, seed=0).eval()
     heads = torch.nn.ModuleList(torch.nn.Linear(192, n) for n in CLASSES)
-    rows = [(make_row(rng("loss", k), False, 0.0)) for k in range(4)]
     encode = Encoder(tokenizer)
-    batch = collate([(*encode(r), r) for r in rows], encode.pad)
+    rows = [(*encode(r), r) for r in (make_row(rng("loss", k), False, 0.0) for k in range(4))]
+    batch = collate(rows, encode.pad)
     with torch.no_grad():
         text, dense = losses(model, heads, batch)
         pixels = batch["pixels"].permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -135,9 +135,13 @@ def test_the_losses_equal_the_model_s_own(tokenizer):
             input_ids=batch["input_ids"],
             pixel_values=pixels,
             attention_mask=batch["attention_mask"],
-            labels=batch["labels"],
         )
-    assert text.item() == pytest.approx(whole.loss.item(), abs=1e-5)
+        logits = whole.logits[:, :-1].transpose(1, 2)  # (B, V, T-1)
+        each = torch.nn.functional.cross_entropy(logits, batch["input_ids"][:, 1:], reduction="none")
+        weights = batch["weights"][:, 1:]
+    rounds = sum(len(r.rounds) for *_, r in rows)
+    assert weights.sum().item() == pytest.approx(rounds, abs=1e-4)
+    assert text.item() == pytest.approx(((each * weights).sum() / rounds).item(), abs=1e-5)
     assert torch.isfinite(dense)
 
 

@@ -138,14 +138,14 @@ ASKED = (
 
 
 def one_picture(gen: np.random.Generator, scene: Scene, rounds: int) -> list[tuple[str, str]]:
-    """Rounds about one picture in mixed forms; the caption is among them half the time, anywhere."""
+    """Rounds about one picture in mixed forms; the caption is among them one time in three, anywhere."""
     made = []
     for _ in range(rounds):
-        if gen.random() < 0.2:
+        if gen.random() < 0.12:
             made.append(FORMED[int(gen.integers(len(FORMED)))](gen, scene))
         else:
             made.append(with_form(gen, scene, ASKED[int(gen.integers(len(ASKED)))]))
-    if gen.random() < 0.5:
+    if gen.random() < 0.35:
         found = caption(gen, scene)
         made.insert(int(gen.integers(len(made) + 1)), (found.question, found.answer))
     return made

@@ -36,7 +36,7 @@ SORT_OVER = 8  # batches whose rows are sorted by length together: little paddin
 class PretrainSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    steps: int = 6500
+    steps: int = 6200
     batch_size: int = 32
     lr: float = 1e-3
     weight_decay: float = 0.05
@@ -90,12 +90,12 @@ def make_row(gen: np.random.Generator, simple: bool, hard: float) -> Row:
     elif kind < 0.33:
         row.rounds = [lessons.difference_sentences(gen)]
     else:
-        row.rounds = lessons.one_picture(gen, scene(), int(gen.integers(1, 6)))
+        row.rounds = lessons.one_picture(gen, scene(), int(gen.integers(3, 9)))
     return row
 
 
 class Encoder:
-    """Rows to ids and labels, spelled as the chat template spells them (a test holds the two together)."""
+    """Rows to ids and loss weights, spelled as the chat template spells them (a test holds the two together)."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self.tokenizer = tokenizer
@@ -103,16 +103,17 @@ class Encoder:
         self.text = lru_cache(maxsize=200_000)(lambda text: tuple(tokenizer(text, add_special_tokens=False).input_ids))
         self.one = {t: tokenizer.convert_tokens_to_ids(t) for t in (BOS, END, IMAGE, USER, ASSISTANT)}
 
-    def __call__(self, row: Row) -> tuple[list[int], list[int]]:
-        """ids and labels (-100 where nothing is learnt), both (T,)."""
-        ids, labels = [self.one[BOS]], [-100]
+    def __call__(self, row: Row) -> tuple[list[int], list[float]]:
+        """ids and loss weights, both (T,): 0 where nothing is learnt; the tokens of one answer sum to 1, so that a caption
+        of thirty tokens does not drown an answer of one."""
+        ids, weights = [self.one[BOS]], [0.0]
         for k, (question, answer) in enumerate(row.rounds):
             pictures = [self.one[IMAGE]] * PATCHES * len(row.pictures) if k == 0 else []
             prompt = [self.one[USER], *pictures, *self.text(question), self.one[ASSISTANT]]
             reply = [*self.text(answer), self.one[END]]
             ids += prompt + reply
-            labels += [-100] * len(prompt) + reply
-        return ids, labels
+            weights += [0.0] * len(prompt) + [1 / len(reply)] * len(reply)
+        return ids, weights
 
 
 def batches(settings: PretrainSettings, encode: Encoder, start: int) -> Iterator[dict[str, torch.Tensor]]:
@@ -130,12 +131,12 @@ def batches(settings: PretrainSettings, encode: Encoder, start: int) -> Iterator
             yield collate(rows[k * size : (k + 1) * size], encode.pad)
 
 
-def collate(rows: list[tuple[list[int], list[int], Row]], pad: int) -> dict[str, torch.Tensor]:
+def collate(rows: list[tuple[list[int], list[float], Row]], pad: int) -> dict[str, torch.Tensor]:
     width = max(len(ids) for ids, _, _ in rows)
     return {
         "input_ids": torch.tensor([ids + [pad] * (width - len(ids)) for ids, _, _ in rows]),  # (B, T)
         "attention_mask": torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids, _, _ in rows]),
-        "labels": torch.tensor([labels + [-100] * (width - len(labels)) for _, labels, _ in rows]),
+        "weights": torch.tensor([weights + [0.0] * (width - len(weights)) for _, weights, _ in rows]),
         "pixels": torch.from_numpy(np.stack([p for *_, row in rows for p in row.pictures])),  # uint8 (P, S, S, 3)
         "dense": torch.from_numpy(np.stack([x for *_, row in rows for x in row.labels])),  # (P, patches, 4)
     }
@@ -144,7 +145,7 @@ def collate(rows: list[tuple[list[int], list[int], Row]], pad: int) -> dict[str,
 def losses(
     model: LlavaForConditionalGeneration, heads: nn.ModuleList, batch: dict[str, torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean text loss per labelled token, and mean dense loss per patch. Logits only where there is a label."""
+    """Weighted mean of the text loss, and mean dense loss per patch. Logits only where there is a weight."""
     pixels = batch["pixels"].permute(0, 3, 1, 2).float() / 127.5 - 1  # (P, 3, S, S) in -1..1
     features = model.model.vision_tower(pixels.contiguous()).last_hidden_state  # (P, patches, D)
     embeds = model.get_input_embeddings()(batch["input_ids"])  # (B, T, D)
@@ -152,10 +153,11 @@ def losses(
     projected = model.model.multi_modal_projector(features).to(embeds.dtype)
     embeds = embeds.masked_scatter(at, projected)
     hidden = model.model.language_model(inputs_embeds=embeds, attention_mask=batch["attention_mask"], use_cache=False)
-    target = batch["labels"][:, 1:]  # (B, T-1)
-    keep = target != -100
-    logits = model.lm_head(hidden.last_hidden_state[:, :-1][keep])  # (labelled, V)
-    text = nn.functional.cross_entropy(logits.float(), target[keep])
+    weights = batch["weights"][:, 1:]  # (B, T-1)
+    keep = weights > 0
+    logits = model.lm_head(hidden.last_hidden_state[:, :-1][keep])  # (learnt, V)
+    each = nn.functional.cross_entropy(logits.float(), batch["input_ids"][:, 1:][keep], reduction="none")
+    text = (each * weights[keep]).sum() / weights.sum()
     dense = sum(
         nn.functional.cross_entropy(head(features).flatten(0, 1).float(), batch["dense"][..., k].flatten())
         for k, head in enumerate(heads)
