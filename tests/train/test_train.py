@@ -22,6 +22,7 @@ from transformers import AutoModelForImageTextToText
 from visift.core.dataset import Dataset
 from visift.core.errors import DataError, UsageError, VisiftError
 from visift.core.files import sha256_file
+from visift.core.seeds import rng
 from visift.evals.answer import answer
 from visift.models import Renderer, load
 from visift.models.pictures import Pictures
@@ -293,3 +294,36 @@ def test_two_processes_give_the_same_curve(base: Path, mixed: Path, tmp_path: Pa
     one, two = log(tmp_path / "one"), log(tmp_path / "two")
     assert [(r["step"], r["learnt"], r["tokens"]) for r in one] == [(r["step"], r["learnt"], r["tokens"]) for r in two]
     assert [r["loss"] for r in one] == pytest.approx([r["loss"] for r in two], abs=2e-5)
+
+
+def test_processes_that_prepare_batches_change_nothing(base: Path, mixed: Path, tmp_path: Path) -> None:
+    train(str(base), [mixed], "sft", tmp_path / "a", changed(steps=3))
+    train(str(base), [mixed], "sft", tmp_path / "b", changed(steps=3, workers=2))
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+
+
+def test_the_card_says_what_the_model_was_made_of(base: Path, mixed: Path, tmp_path: Path) -> None:
+    train(str(base), [mixed], "align", tmp_path / "run", changed(steps=1, lr=0.003))
+    text = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert "6,272 parameters train" in text and '"lr": 0.003' in text and "16 rows" in text
+    assert Dataset(mixed).card["content_sha256"] in text
+
+
+@pytest.mark.stress
+def test_thirty_kills_at_random_moments(base: Path, mixed: Path, tmp_path: Path) -> None:
+    settings = changed(steps=62, micro_batch=2)
+    train(str(base), [mixed], "sft", tmp_path / "whole", settings)
+    out = tmp_path / "killed"
+    script = KILLED.format(
+        path=str(Path(__file__).parents[1] / "models"), base=str(base), data=str(mixed), out=str(out), stage="sft",
+        settings=settings.model_dump(mode="json"),
+    )  # fmt: skip
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for kill in range(30):
+        random = rng("kills", kill)
+        where = "saving" if random.random() < 0.3 else "step"
+        words = [str(2 * kill + 3), where]  # at least one checkpoint further each time
+        run = subprocess.run([sys.executable, "-c", script, *words], env=env, capture_output=True, check=False)
+        assert run.returncode == -signal.SIGKILL, run.stderr.decode()[-2000:]
+    train(str(base), [mixed], "sft", out, settings)
+    assert weights(out) == weights(tmp_path / "whole")

@@ -22,7 +22,7 @@ def can_share(model: Any, family: Family) -> bool:
     return family.shares_prefix and kinds == {"full_attention"} and not getattr(text, "sliding_window", None)
 
 
-def common_prefix(rows: Sequence[Sequence[int]]) -> int:
+def common_prefix(rows: Sequence[list[int]]) -> int:
     """Length of what all rows begin with, leaving each row a token of its own."""
     first, last = min(rows), max(rows)
     shared = next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
@@ -33,7 +33,7 @@ class SharedPrefix:
     """Questions with a common beginning. `logits`, float (questions, vocabulary), are those of each one's next token."""
 
     def __init__(
-        self, model: Any, family: Family, rows: Sequence[Sequence[int]], prefix: int, pixels: Sequence[Pixels]
+        self, model: Any, family: Family, rows: Sequence[list[int]], prefix: int, pixels: Sequence[Pixels]
     ) -> None:
         self.model = model
         self.cache = DynamicCache(config=model.config.get_text_config())

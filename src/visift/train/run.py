@@ -30,7 +30,7 @@ from transformers.utils import logging as hf_logging
 import visift
 from visift.core.dataset import Dataset
 from visift.core.errors import UsageError, VisiftError
-from visift.core.files import once, read_json, write_json
+from visift.core.files import once, read_json, write_atomic, write_json
 from visift.core.progress import progress
 from visift.models import Renderer, Vlm, fingerprint, load
 from visift.models.pictures import Pictures
@@ -171,6 +171,7 @@ def _finish(vlm: Vlm, staged: Staged, plan: Plan, out: Path, steps: int, model: 
         for part in (result.config, result.config.get_text_config()):
             part.use_cache = True
         vlm.save(partial, result)
+        write_atomic(partial / "README.md", card(staged.census, plan.counts, read_json(out / "run.json"), model, steps))
         shutil.rmtree(out / "model", ignore_errors=True)
         os.replace(partial, out / "model")
     except OSError as e:
@@ -183,6 +184,21 @@ def _finish(vlm: Vlm, staged: Staged, plan: Plan, out: Path, steps: int, model: 
     }  # fmt: skip
     write_json(out / "result.json", done)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
+
+
+def card(census: dict[str, Any], counts: dict[str, Any], run: dict[str, Any], base: str, steps: int) -> str:
+    """The model card: what it was made from and how, for whoever finds the folder alone."""
+    changed = {k: v for k, v in run["settings"].items() if v != TrainSettings().identity().get(k)}
+    lines = [
+        "---", "library_name: transformers", "pipeline_tag: image-text-to-text", f"base_model: {Path(base).name or base}", "---", "",
+        f"# {Path(base).name or base}, fine-tuned with visift", "",
+        f"* {census_line(census)}.",
+        f"* {counts['rows']:,} rows ({counts['tokens']:,} tokens, {counts['learnt']:,} learnt, {counts['pictures']:,} pictures;"
+        f" {counts['rejected']} left out), {steps:,} steps.",
+        f"* Data (content sha256): {', '.join(run['data'])}.",
+        f"* Settings other than the defaults of visift {visift.__version__}: `{json.dumps(changed, sort_keys=True)}`.",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
 
 
 def _last_loss(out: Path) -> float:

@@ -119,7 +119,7 @@ class VlmTrainer(Trainer):
         workers = self.settings.workers
         return DataLoader(
             self.train_dataset, batch_sampler=sampler, collate_fn=self.data_collator, num_workers=workers,
-            pin_memory=torch.cuda.is_available(), multiprocessing_context="spawn" if workers else None,
+            pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # its own: the global one belongs to dropout
         )  # fmt: skip
 
