@@ -81,10 +81,19 @@ def scene_of(boxes: list[tuple[float, float, float, float]], side: int = 112) ->
 
 
 def test_numbers_that_cannot_but_overlap_leave_one() -> None:
-    layout = lay_out(scene_of([(50, 50, 4, 4), (54, 50, 5, 5), (10, 10, 20, 20)]))
-    assert [m.region for m in sorted(layout.marks, key=lambda m: m.area)] == ["r1", "r2"]
-    assert [m.number for m in layout.marks] == [1, 2]
-    assert [(left.region, "overlap" in left.reason) for left in layout.left_out] == [("r0", True)]
+    bars = [(50.0, 50.0, 14.0, 3.0), (50.0, 53.0, 14.0, 4.0), (50.0, 57.0, 14.0, 5.0)]  # room for two numbers of 13x15
+    layout = lay_out(scene_of([*bars, (10, 10, 20, 20)]))
+    assert [m.number for m in layout.marks] == [1, 2, 3]
+    (left,) = layout.left_out
+    assert "overlap" in left.reason and left.region in ("r0", "r1")
+
+
+def test_what_its_number_would_hide_gets_none() -> None:
+    scene = scene_of([(50, 50, 8, 8), (10, 10, 20, 20)])
+    layout = lay_out(scene)
+    assert [m.region for m in layout.marks] == ["r1"]
+    assert [(left.region, left.reason) for left in layout.left_out] == [("r0", "its number would hide it")]
+    assert len(lay_out(scene, style="paper").marks) == 2
 
 
 def test_most_tags_keeps_the_largest() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from visift.core.errors import UsageError
 from visift.core.types import Mark, Scene
 from visift.marks.draw import PAPER_SHIFT, Look, glyph_size, look_for
@@ -12,6 +14,7 @@ from visift.marks.number import numbers
 from visift.marks.partition import LeftOut, Piece, partition
 from visift.marks.place import Box, covered, peak, place_glyphs
 
+MOST_HIDDEN = 0.95  # of a region's pixels: what lies under its own number to that share cannot be seen
 MAX_TAGS = 24  # more than that cover each other at 336 pixels
 
 
@@ -36,8 +39,8 @@ def lay_out(
     """Where the numbers of a scene go, in pixels of its picture.
 
     `model_px` is what the model that will look shrinks the longest side to. Of more than `max_tags` pieces the largest
-    are kept, and in style `clear` the larger of two whose numbers cannot but overlap. The same scene, options and seed
-    give the same marks. Raises UsageError for an unknown option value.
+    are kept. In style `clear`, of two whose numbers cannot but overlap the larger is kept, and what its number would
+    hide gets none. The same scene, options and seed give the same marks. Raises UsageError for an unknown option value.
     """
     if model_px < 16 or max_tags < 1:
         raise UsageError(f"model_px {model_px} must be at least 16 and max_tags {max_tags} at least 1")
@@ -49,11 +52,11 @@ def lay_out(
     while True:
         given = numbers([center for _, center in kept], height, numbering, seed, scene.id)
         boxes = _boxes(kept, given, look, height, width)
-        hidden = covered(boxes, [piece.area for piece, _ in kept]) if style == "clear" else set()
-        if not hidden:
+        gone = _unreadable(kept, boxes) if style == "clear" else {}
+        if not gone:
             break  # else once more: numbers, and with them the widths of boxes, change when a piece goes
-        surplus += [LeftOut(kept[k][0].region.id, "its number would overlap a larger region's") for k in sorted(hidden)]
-        kept = [one for k, one in enumerate(kept) if k not in hidden]
+        surplus += [LeftOut(kept[k][0].region.id, reason) for k, reason in gone.items()]
+        kept = [one for k, one in enumerate(kept) if k not in gone]
     marks = [
         Mark(
             number, piece.region.id, piece.region.category, center, piece.box, box, piece.area,
@@ -72,6 +75,17 @@ def _boxes(kept: Sequence[Kept], given: Sequence[int], look: Look, height: int, 
     if look.style == "paper":
         return [_paper_box(center, size, height, width) for (_, center), size in zip(kept, sizes, strict=True)]
     return place_glyphs([piece for piece, _ in kept], [center for _, center in kept], sizes, height, width)
+
+
+def _unreadable(kept: Sequence[Kept], boxes: Sequence[Box]) -> dict[int, str]:
+    """Which pieces to leave out, and why, so that every number and what it marks can be seen."""
+    gone = {k: "its number would overlap that of a larger region" for k in covered(boxes, [p.area for p, _ in kept])}
+    for k, ((piece, _), (x, y, w, h)) in enumerate(zip(kept, boxes, strict=True)):
+        left, top = x - piece.box[0], y - piece.box[1]
+        under = piece.mask[max(0, top) : max(0, top + h), max(0, left) : max(0, left + w)]
+        if np.count_nonzero(under) >= MOST_HIDDEN * piece.area:
+            gone.setdefault(k, "its number would hide it")
+    return gone
 
 
 def _largest(pieces: list[Piece], count: int) -> tuple[list[Piece], list[LeftOut]]:
