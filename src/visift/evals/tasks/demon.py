@@ -75,7 +75,7 @@ def options_of(row: dict[str, Any], where: str) -> list[str]:
     """`choice_list`, or the list that stands in the context after `Choice List:` (quotes within it are not escaped, so it is
     split where one option's closing quote meets the next one's opening quote; picture placeholders go)."""
     instance = get(row, "task_instance", dict, where)
-    listed = instance.get("choice_list")
+    listed = instance.get("choice_list") and get(instance, "choice_list", list, where)
     if listed is None:
         found = re.search(r"Choice List:\s*\[\s*['\"](.*)['\"]\s*\]", get(instance, "context", str, where), re.DOTALL)
         listed = re.split(r"['\"]\s*,\s*['\"]", re.sub(r":?\s*\{image#\d+\}", "", found[1])) if found else []
@@ -100,14 +100,21 @@ def read_core(path: Path, dataset: str, rules: str) -> list[Question]:
         if shape == "choice" and clean(gold["truth"]) not in map(clean, options):
             raise DataError(f"truth {gold['truth']!r} is not among its {len(options)} options", where=where)
         instance = get(row, "task_instance", dict, where)
-        templates = core.get("metadata", {}).get("task_instruction") or [""]
-        asked = str(templates[int(row.get("task_instruction_id", 0)) % len(templates)]) + str(
+        templates = get(core.get("metadata", {}), "task_instruction", list, str(path), []) or [""]
+        asked = str(templates[get(row, "task_instruction_id", int, where, 0) % len(templates)]) + str(
             instance.get("context", "")
         )
         key = f"{name}/{row.get('sample_id', k)}"
         found.append(
             Question(
-                key, key, gold, (name,), asked, tuple(instance.get("images_path", ())), tuple(options), stratum=name
+                key,
+                key,
+                gold,
+                (name,),
+                asked,
+                tuple(map(str, get(instance, "images_path", list, where, []))),
+                tuple(options),
+                stratum=name,
             )
         )
     return found

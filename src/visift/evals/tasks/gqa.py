@@ -29,8 +29,8 @@ def ask(files: Files) -> list[Question]:
 
 
 def kinds(row: dict[str, Any]) -> tuple[str, ...]:
-    structural = (row.get("types") or {}).get("structural")
-    return (("open" if structural == "query" else "binary"), structural) if structural else ()
+    structural = get(row, "types", dict, "question", {}).get("structural")
+    return (("open" if structural == "query" else "binary"), str(structural)) if structural else ()
 
 
 def of_doc(doc: dict[str, Any], key: str) -> Question:

@@ -25,7 +25,12 @@ def ask(files: Files) -> list[Question]:
         image, text = (get(row, k, str, where) for k in ("imagename", "question"))
         found.append(
             Question(
-                name, image, get(row, "answer", str, where), tuple(get(row, "capability", list, where)), text, (image,)
+                name,
+                image,
+                get(row, "answer", str, where),
+                tuple(map(str, get(row, "capability", list, where))),
+                text,
+                (image,),
             )
         )
     return found
@@ -42,7 +47,7 @@ def read_grades(files: Files) -> Rows:
         scores = get(row, "score", list, f"{files.answers}: {name}")
         usable = scores and all(isinstance(s, int | float) and not isinstance(s, bool) and 0 <= s <= 1 for s in scores)
         rows.replies[name] = Reply(" ".join(map(repr, scores)), "" if usable else "no usable grade")
-        judges |= {str(m) for m in row.get("model", [])}
+        judges |= {str(m) for m in get(row, "model", list, f"{files.answers}: {name}", [])}
     names = {q.id for q in known}
     rows.extra = [k for k in rows.replies if k not in names]
     rows.recipe = recipe_of(known, "as graded") | {"judge": sorted(judges)}

@@ -38,10 +38,16 @@ def question(row: dict[str, Any], round: int, where: str, key: str = "") -> Ques
 
 def read_tsv(path: Path) -> list[dict[str, str]]:
     csv.field_size_limit(sys.maxsize)  # the picture stands in a column, as base64
-    with path.open(encoding="utf-8", newline="") as f:
-        rows = list(csv.DictReader(f, delimiter="\t"))
-    if not rows or "index" not in rows[0]:
-        raise DataError("is no MMBench TSV (a header with index, question, A, B, …)", where=path)
+    try:
+        with path.open(encoding="utf-8", newline="") as f:
+            rows = list(csv.DictReader(f, delimiter="\t"))
+    except (OSError, UnicodeDecodeError, csv.Error) as e:
+        raise DataError(f"cannot be read as a TSV ({e})", where=path, remedy="check the path") from e
+    for number, row in enumerate(rows, 2):
+        if not str(row.get("index") or "").isdecimal() or row.get("question") is None:
+            raise DataError(
+                "is no row of MMBench's TSV (a header with index, question, A, B, …)", where=f"{path}:{number}"
+            )
     return rows
 
 

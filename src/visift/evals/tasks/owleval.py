@@ -66,6 +66,8 @@ def sheets(answers: Mapping[str, Path], asked: list[Question], out: Path, *, rat
 
 def read_sheets(files: Files) -> Rows:
     """Filled sheets and their key. An empty rank is unscored; one outside 1...5 is an error."""
+    if not files.answers.is_dir():
+        raise DataError("is no folder of rating sheets", where=files.answers)
     key, rows = read_json(files.answers / "key.json"), Rows([], {})
     for path in sorted(files.answers.glob("rater-*.csv")):
         rater = path.stem.removeprefix("rater-")

@@ -78,7 +78,9 @@ def read_llava(files: Files) -> Rows:
 
 def of_doc(doc: dict[str, Any], key: str) -> Question:
     image = str(doc.get("image_source", doc["question_id"]))
-    return Question(key, image, yes_no.label(doc["answer"], key), (doc["category"],), doc["question"], (image,))
+    return Question(
+        key, image, yes_no.label(doc["answer"], key), (str(doc["category"]),), str(doc["question"]), (image,)
+    )
 
 
 TASK = Task(

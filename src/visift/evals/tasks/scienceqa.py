@@ -32,7 +32,7 @@ def ask(files: Files) -> list[Question]:
     if path.is_dir() and (path / "pid_splits.json").exists():
         names = [str(k) for k in get(read_json(path / "pid_splits.json"), "test", list, str(path / "pid_splits.json"))]
     else:
-        names = [k for k, row in problems.items() if row.get("split", "test") == "test"]
+        names = [k for k, row in problems.items() if get(row, "split", str, f"{path}: problem {k}", "test") == "test"]
     if absent := [k for k in names if k not in problems]:
         raise DataError(f"{len(absent)} problems of the test split are missing, e.g. {absent[0]}", where=path)
     return [question(problems[k], k, f"{path}: problem {k}") for k in names]

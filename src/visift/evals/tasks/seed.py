@@ -12,9 +12,9 @@ from visift.evals.load_answers import llava, lmms_eval, own_or, source
 from visift.evals.task import Files, Question, Rows, Task
 
 
-def question(row: dict[str, Any], key: str, kinds: dict[int, str], where: str) -> Question:
+def question(row: dict[str, Any], key: str, kinds: dict[str, str], where: str) -> Question:
     options = tuple(str(row[f"choice_{c}"]) for c in "abcd" if row.get(f"choice_{c}") is not None)
-    picture, kind = str(row.get("data_id", key)), int(row.get("question_type_id", 0))
+    picture, kind = str(row.get("data_id", key)), str(row.get("question_type_id", ""))
     groups = (str(row.get("data_type", "image")), kinds.get(kind, f"type {kind}"))
     return Question(key, picture, get(row, "answer", str, where).strip(), groups,
                     choices.asked(str(row["question"]), options), (picture,), options)  # fmt: skip
@@ -23,7 +23,8 @@ def question(row: dict[str, Any], key: str, kinds: dict[int, str], where: str) -
 def ask(files: Files) -> list[Question]:
     path = source(files, "SEED-Bench.json")
     data = read_json(path)
-    kinds = {int(k): name for name, k in get(data, "question_type", dict, str(path), {}).items()}
+    types = get(data, "question_type", dict, str(path), {})
+    kinds = {str(types[name]): name for name in types}
     found = []
     for k, row in enumerate(get(data, "questions", list, str(path))):
         where = f"{path}: question {k}"

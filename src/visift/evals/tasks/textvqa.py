@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from visift.core.errors import DataError
 from visift.core.files import read_json
 from visift.core.types import get
 from visift.evals import metrics, parse, vqa, yes_no
@@ -17,6 +18,12 @@ def key(image: object, asked: str) -> str:
     return f"{image}/{bare(asked).lower()}"
 
 
+def truths(answers: list[Any], where: str) -> list[str]:
+    if not answers:
+        raise DataError("has no human answers", where=where)
+    return [vqa.evalai(str(a)) for a in answers]
+
+
 def ask(files: Files) -> list[Question]:
     """Pictures are named by their id; a question that is asked twice of one picture is joined once, the last truth holding, as published."""
     path = source(files, "TextVQA_0.5.1_val.json")
@@ -24,7 +31,7 @@ def ask(files: Files) -> list[Question]:
     for k, row in enumerate(get(read_json(path), "data", list, str(path))):
         where = f"{path}: row {k}"
         image, text = get(row, "image_id", str, where), get(row, "question", str, where)
-        gold = [vqa.evalai(str(a)) for a in get(row, "answers", list, where)]
+        gold = truths(get(row, "answers", list, where), where)
         found[key(image, text)] = Question(key(image, text), image, gold, (), text + yes_no.FORMAT, (f"{image}.jpg",))
     return list(found.values())
 
@@ -39,7 +46,7 @@ def key_of_llava(row: dict[str, Any]) -> str:
 
 
 def of_doc(doc: dict[str, Any], name: str) -> Question:
-    return Question(name, str(doc["image_id"]), [vqa.evalai(str(a)) for a in doc["answers"]], (), doc["question"])
+    return Question(name, str(doc["image_id"]), truths(doc["answers"], name), (), doc["question"])
 
 
 EVALAI = parse.of_text(vqa.evalai)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from visift.core.errors import DataError
 from visift.core.files import read_json
 from visift.core.types import get
 from visift.evals import metrics, parse, vqa, yes_no
@@ -12,9 +13,11 @@ from visift.evals.load_answers import llava, lmms_eval, need, own_or
 from visift.evals.task import Files, Question, Task
 
 
-def truths(answers: list[dict[str, Any]]) -> list[str]:
+def truths(answers: list[Any], where: str) -> list[str]:
     """The human answers as the official scorer compares them."""
-    given = [str(a["answer"]) for a in answers]
+    given = [get(a, "answer", str, where) for a in answers]
+    if not given:
+        raise DataError("has no human answers", where=where)
     return [parse.vqa_punctuation(a) for a in given] if len(set(given)) > 1 else given
 
 
@@ -29,14 +32,14 @@ def ask(files: Files) -> list[Question]:
         where = f"{path}: annotation {k}"
         name, image = get(row, "question_id", int, where), str(get(row, "image_id", int, where))
         groups = (str(row.get("answer_type", "other")),)
-        gold = truths(get(row, "answers", list, where))
+        gold = truths(get(row, "answers", list, where), where)
         found.append(Question(str(name), image, gold, groups, text.get(name, "") + yes_no.FORMAT, (f"{image}.jpg",)))
     return found
 
 
 def of_doc(doc: dict[str, Any], key: str) -> Question:
     return Question(
-        key, str(doc["image_id"]), truths(doc["answers"]), (str(doc.get("answer_type", "other")),), doc["question"]
+        key, str(doc["image_id"]), truths(doc["answers"], key), (str(doc.get("answer_type", "other")),), doc["question"]
     )
 
 
