@@ -54,16 +54,12 @@ def outline_row(row: Any, format: str, faults: list[Fault]) -> Outline:
     if not isinstance(row, dict):
         faults.append(("row", "", f"is {type(row).__name__}, not an object", "write one object a row"))
         return out
-    out.id = str(row.get("id", ""))
+    out.id = str(row.get("id") or "")[:200]
     name, role, text = _LAYOUTS[format]
     turns = row.get(name)
     if not isinstance(turns, list) or not turns:
-        what = (
-            "is missing"
-            if turns is None
-            else "is empty"
-            if turns == []
-            else f"is {type(turns).__name__}, a list is meant"
+        what = {list: "is empty", type(None): "is missing"}.get(
+            type(turns), f"is {type(turns).__name__}, a list is meant"
         )
         faults.append(("turns", name, what, f"give {name} a list of turns"))
         turns = []
@@ -76,15 +72,13 @@ def outline_row(row: Any, format: str, faults: list[Fault]) -> Outline:
                 ("turns", f"{name}[{k}]", f"is {type(turn).__name__}, not an object", f"write {role} and {text}")
             )
             continue
-        speaker = turn.get(role)
+        speaker = turn.get(role) if isinstance(turn.get(role), str) else None
         if speaker not in SPEAKERS:
-            faults.append(
-                ("roles", f"{name}[{k}].{role}", f"role {speaker!r} is unknown", f"use one of {', '.join(SPEAKERS)}")
-            )
-        content, pictures = _content(turn.get(text), f"{name}[{k}].{text}", format, inline, faults)
-        _add(
-            out, SPEAKERS.get(speaker, "") if isinstance(speaker, str) else "", content, pictures, f"{name}[{k}].{text}"
-        )
+            fault = f"role {str(turn.get(role))[:40]!r} is unknown"
+            faults.append(("roles", f"{name}[{k}].{role}", fault, f"use one of {', '.join(SPEAKERS)}"))
+        place = f"{name}[{k}].{text}"
+        content, pictures = _content(turn.get(text), place, format, inline, faults)
+        _add(out, SPEAKERS.get(speaker or "", ""), content, pictures, place)
     out.paths = _paths(row, inline, faults)
     bare = (
         format == "messages"
@@ -125,7 +119,7 @@ def _content(value: Any, place: str, format: str, inline: list[Any], faults: lis
                 (
                     "text",
                     f"{place}[{k}]",
-                    f"part type {kind!r} is neither text nor image",
+                    f"part type {str(kind)[:40]!r} is neither text nor image",
                     "only pictures and text are supported",
                 )
             )

@@ -65,9 +65,9 @@ def decode(row: Any, number: int, where: str) -> Conversation:
     come before the first user text (as TRL reads it). A part may carry its own path.
     """
     meta: dict[str, Any] = {}
-    name = row_id(row if isinstance(row, dict) else {}, number, meta)
-    where = f"{where} ({name})"
-    listed = picture_paths(row, where) if isinstance(row, dict) else []
+    name = row_id(row, number, meta, where)
+    where = f"{where} ({name[:80]})"
+    listed = picture_paths(row, where)
     inline: list[str] = []
     turns: list[Turn] = []
     odd: dict[str, Any] = {}
@@ -76,7 +76,7 @@ def decode(row: Any, number: int, where: str) -> Conversation:
         at = f"{where}, message {k + 1}"
         role = get(entry, "role", str, at)
         if role not in SPEAKERS:
-            raise DataError(f"role {role!r} is unknown", where=at, remedy=f"expected one of {', '.join(SPEAKERS)}")
+            raise DataError(f"role {role[:40]!r} is unknown", where=at, remedy=f"expected one of {', '.join(SPEAKERS)}")
         parts = _parts(entry.get("content"), seen, inline, at)
         seen += sum(p.image is not None for p in parts)
         turns.append(Turn(SPEAKERS[role], tuple(parts)))
@@ -119,7 +119,7 @@ def _parts(content: Any, first: int, inline: list[str], where: str) -> list[Part
                 inline.append(safe_path(path, where))
         else:
             raise DataError(
-                f"part type {kind!r} is neither text nor image",
+                f"part type {kind[:40]!r} is neither text nor image",
                 where=where,
                 remedy="only pictures and text are supported",
             )

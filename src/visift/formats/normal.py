@@ -112,11 +112,18 @@ def safe_path(value: Any, where: str) -> str:
     return value
 
 
-def row_id(row: Mapping[str, Any], number: int, meta: dict[str, Any]) -> str:
-    """The row's id as text. A number is kept in `meta`, so that the way back writes a number; no id becomes one."""
+def row_id(row: Any, number: int, meta: dict[str, Any], where: str) -> str:
+    """The row's id as text. A number is kept in `meta`, so that the way back writes a number; no id becomes one.
+
+    Raises DataError for a row that is no object and for an id that is neither text nor a number.
+    """
+    if not isinstance(row, dict):
+        raise DataError(f"expected a JSON object, found {type(row).__name__}", where=where)
     value = row.get("id")
     if value is None:
         return f"row-{number:07d}"
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise DataError(f"'id' is {type(value).__name__}, text or a number is meant", where=where)
     if not isinstance(value, str):
         meta["id"] = value
     return str(value)

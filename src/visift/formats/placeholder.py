@@ -73,8 +73,8 @@ def join(turn: Turn, where: str) -> str:
 def decode(row: Any, number: int, where: str, layout: Layout) -> Conversation:
     """The conversation of one row. Raises DataError naming the row and the field."""
     meta: dict[str, Any] = {}
-    name = row_id(row if isinstance(row, dict) else {}, number, meta)
-    where = f"{where} ({name})"
+    name = row_id(row, number, meta, where)
+    where = f"{where} ({name[:80]})"
     listed = get(row, layout.turns, list, where)
     paths = picture_paths(row, where)
     turns: list[Turn] = []
@@ -85,7 +85,9 @@ def decode(row: Any, number: int, where: str, layout: Layout) -> Conversation:
         at = f"{where}, turn {k + 1}"
         speaker = get(entry, layout.role, str, at)
         if speaker not in SPEAKERS:
-            raise DataError(f"role {speaker!r} is unknown", where=at, remedy=f"expected one of {', '.join(SPEAKERS)}")
+            raise DataError(
+                f"role {speaker[:40]!r} is unknown", where=at, remedy=f"expected one of {', '.join(SPEAKERS)}"
+            )
         parts = split(get(entry, layout.text, str, at), seen)
         seen += sum(p.image is not None for p in parts)
         turns.append(Turn(SPEAKERS[speaker], tuple(parts)))
