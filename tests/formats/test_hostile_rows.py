@@ -48,11 +48,13 @@ def mutated(row: dict[str, Any], chance: random.Random) -> Any:
         if what == 0 and isinstance(target, dict):
             del target[key]
         elif what == 1 and isinstance(target, dict):
-            target[chance.choice(["extra", "video", "system", "image", "images", "type"])] = chance.choice(VALUES)
+            target[chance.choice(["extra", "video", "system", "image", "images", "type"])] = copy.deepcopy(
+                chance.choice(VALUES)
+            )
         elif what == 2 and isinstance(target, list):
             target.insert(chance.randrange(len(target) + 1), copy.deepcopy(chance.choice([*VALUES, target[key]])))
         else:
-            target[key] = chance.choice(VALUES)
+            target[key] = copy.deepcopy(chance.choice(VALUES))
         if not row:
             break
     return row
