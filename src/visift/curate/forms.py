@@ -14,9 +14,10 @@ SHORT = 3  # words; what counts as a short answer
 
 # Wishes for a short answer as public files write them. One place to add another.
 REQUEST = re.compile(
-    r"single word|one word|(?:short|brief|single) (?:phrase|answer)|a few words|word or phrase"
-    r"|option(?:'s|s'|s)? letter|letter (?:of|from)|(?:only|just) the (?:letter|number|option)"
-    r"|(?:with|as) (?:a|one) number|(?:answer|reply|respond|say|with|only|just)\b[^.?!\n]{0,20}\byes or no",
+    r"single word|(?:in|with|using|just|only) one word|one-word|(?:short|brief|single) (?:phrase|answer)|in a few words"
+    r"|option(?:'s|s'|s)? letter|letter (?:of|from) the (?:correct|right|given|chosen|option|choice|answer)"
+    r"|(?:only|just) the (?:letter|number|option)|(?:with|as) (?:a|one) number\b(?! of)"
+    r"|(?:answer|reply|respond|say|with|only|just)\b[^.?!\n]{0,20}\byes or no",
     re.IGNORECASE,
 )
 
