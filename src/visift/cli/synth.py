@@ -9,6 +9,19 @@ from typing import Annotated, Any
 import typer
 
 from visift.cli.source_options import Annotations, Captions, Images, Panoptic, TabletopCount, source_from
+from visift.cli.teacher_options import (
+    RULES,
+    TeacherCache,
+    TeacherConcurrency,
+    TeacherKeyEnv,
+    TeacherMaxCost,
+    TeacherModel,
+    TeacherPrice,
+    TeacherRpm,
+    TeacherTpm,
+    TeacherUrl,
+    teacher_from,
+)
 
 Numbering = Annotated[str | None, typer.Option(help="random (default), area or reading.")]
 Style = Annotated[str | None, typer.Option(help="How numbers look: clear (default) or paper.")]
@@ -38,7 +51,15 @@ def synth(
     model_px: ModelPx = None,
     max_tags: MaxTags = None,
     answers: Annotated[str | None, typer.Option(help="Wording of lists: plain (default) or varied.")] = None,
-    teacher: Annotated[str, typer.Option(help="rules, or the URL of an OpenAI-compatible model.")] = "rules",
+    teacher: TeacherUrl = RULES,
+    teacher_model: TeacherModel = None,
+    teacher_key_env: TeacherKeyEnv = "VISIFT_API_KEY",
+    teacher_max_cost: TeacherMaxCost = None,
+    teacher_price: TeacherPrice = None,
+    teacher_cache: TeacherCache = None,
+    teacher_concurrency: TeacherConcurrency = 16,
+    teacher_rpm: TeacherRpm = None,
+    teacher_tpm: TeacherTpm = None,
     as_json: Json = False,
 ) -> None:
     """Make instruction data of one kind.
@@ -50,11 +71,14 @@ def synth(
     source = source_from(images, annotations, captions, panoptic, tabletop, seed)
     options: dict[str, Any] = {
         "numbering": numbering, "style": style, "model_px": model_px, "max_tags": max_tags, "answers": answers,
-        "teacher": None if teacher == "rules" else teacher,
     }  # fmt: skip
-    card = synthesise(
-        kind, source, out, seed=seed, limit=limit, workers=workers, executor=executor, **options  # type: ignore[arg-type]
-    )  # fmt: skip
+    with teacher_from(
+        teacher, out, teacher_model, teacher_key_env, teacher_max_cost, teacher_price, teacher_cache, teacher_concurrency,
+        teacher_rpm, teacher_tpm,
+    ) as asked:  # fmt: skip
+        card = synthesise(
+            kind, source, out, seed=seed, limit=limit, workers=workers, executor=executor, teacher=asked, **options  # type: ignore[arg-type]
+        )  # fmt: skip
     print_card(card, out, as_json)
 
 

@@ -1,4 +1,4 @@
-"""Map a function over items in order: in this process, in a pool of processes, or on Ray. The result never depends on which."""
+"""Map a function over items in order: in this process, in a pool of processes, in threads, or on Ray. The result never depends on which."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import islice
 from typing import Any, Literal, TypeVar
 
-from visift.core.errors import UsageError
+from visift.core.errors import UsageError, VisiftError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Handle = TypeVar("Handle")
-Executor = Literal["local", "ray"]
+Executor = Literal["local", "threads", "ray"]
 
 CHUNK = 16  # items a task: amortises pickling, keeps the order buffer small
 AHEAD = 4  # tasks in flight a worker: the parent's memory stays flat however long the input is
@@ -24,13 +24,18 @@ AHEAD = 4  # tasks in flight a worker: the parent's memory stays flat however lo
 def map_ordered(
     fn: Callable[[Item], Result], items: Iterable[Item], *, workers: int = 1, executor: Executor = "local"
 ) -> Iterator[Result]:
-    """Yield `fn(item)` in input order. `fn` must be picklable for more than one worker. Errors of `fn` are raised here."""
+    """Yield `fn(item)` in input order. Errors of `fn` are raised here.
+
+    `fn` must be picklable for more than one worker, except in `threads`, which are for work that waits (a remote model).
+    """
     if workers < 1:
         raise UsageError(f"--workers {workers}: at least 1 is needed")
-    if executor not in ("local", "ray"):
+    if executor not in ("local", "threads", "ray"):
         raise UsageError(f"executor {executor!r} is neither local nor ray")
     if executor == "ray":
         yield from _on_ray(fn, items, workers)
+    elif executor == "threads":
+        yield from _in_threads(fn, items, workers)
     elif workers == 1:
         yield from map(fn, items)
     else:
@@ -45,6 +50,23 @@ def _in_pool(fn: Callable[[Item], Result], items: Iterable[Item], workers: int) 
             return pool.submit(_run, fn, chunk)
 
         yield from _ordered(items, workers, submit, lambda future: future.result(), lambda future: future.cancel())
+
+
+def _in_threads(fn: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    pool = ThreadPoolExecutor(workers)
+
+    def submit(chunk: list[Item]) -> Future[list[Result]]:
+        return pool.submit(_run, fn, chunk)
+
+    try:
+        yield from _ordered(
+            items, workers, submit, lambda future: future.result(), lambda future: future.cancel(), chunk_size=1
+        )
+    except VisiftError:
+        pool.shutdown(wait=True, cancel_futures=True)  # what is under way may be paid for: let it end
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _on_ray(fn: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
@@ -82,13 +104,14 @@ def _ordered(
     submit: Callable[[list[Item]], Handle],
     collect: Callable[[Handle], list[Result]],
     cancel: Callable[[Handle], Any],
+    chunk_size: int = CHUNK,
 ) -> Iterator[Result]:
     """Keep a window of chunks in flight and yield their results in the order of the items."""
     pending: deque[Handle] = deque()
     stream = iter(items)
     try:
         while True:
-            while len(pending) < workers * AHEAD and (chunk := list(islice(stream, CHUNK))):
+            while len(pending) < workers * AHEAD and (chunk := list(islice(stream, chunk_size))):
                 pending.append(submit(chunk))
             if not pending:
                 return

@@ -8,7 +8,7 @@ from functools import partial
 from importlib import import_module
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from visift.core.dataset import Made, Rejection, build
 from visift.core.errors import DataError, UsageError
@@ -19,6 +19,9 @@ from visift.marks.layout import MAX_TAGS, Layout, lay_out
 from visift.marks.tag import draw_layout
 from visift.sources.pictures import write_jpeg
 from visift.sources.source import Source
+
+if TYPE_CHECKING:
+    from visift.synth.teacher import Teacher
 
 KINDS = {  # kind -> the module that holds its `KIND`, or module:name
     "mark": "visift.synth.mark",
@@ -67,9 +70,13 @@ def synthesise(
     limit: int | None = None,
     workers: int = 1,
     executor: Executor = "local",
+    teacher: Teacher | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Make a dataset of `kind` from a source at `out` and return its card. Resumes when run again.
+
+    With a `teacher` the text is the teacher's, checked against the marks; it is asked from this process, many at a time,
+    whatever `workers` says.
 
     `limit` counts source scenes. Options that are None count as not given. Raises UsageError for an unknown kind or
     option, VisiftError when more than half of a part's items are rejected.
@@ -84,10 +91,17 @@ def synthesise(
     chosen = {**spec.options, **given}
     task = Task(kind, source, out, seed, chosen, tuple(getattr(source, "categories", ())))
     settings = {"seed": seed, "limit": limit, "options": chosen, "sources": [source.describe()]}
+    maker = spec.make
+    if teacher is not None:
+        if executor == "ray":
+            raise UsageError("a teacher is asked from one process", remedy="leave --executor out")
+        maker = teacher.maker(kind)
+        settings["teacher"] = teacher.describe()
+        workers, executor = teacher.client.limits.concurrency, "threads"
     scenes = islice(iter(source), limit)
     total = len(source) if limit is None else min(limit, len(source))
     return build(
-        out, kind=kind, items=spec.group(scenes) if spec.group else scenes, make=partial(_make, spec.make, task),
+        out, kind=kind, items=spec.group(scenes) if spec.group else scenes, make=partial(_make, maker, task),
         settings=settings, roots=source.roots, total=None if spec.group else total, workers=workers, executor=executor,
     )  # fmt: skip
 

@@ -9,10 +9,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from visift.core import coco_words
 from visift.core.errors import DataError
 from visift.core.files import read_json
 from visift.core.types import get
-from visift.evals import coco_words, metrics
+from visift.evals import metrics
 from visift.evals.load_answers import llava, own_or, source
 from visift.evals.parse import HEAD
 from visift.evals.task import Files, Question, Task, Verdict
