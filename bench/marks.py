@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from visift.core.types import Scene, decode_rle
+from visift.core.types import decode_rle
 from visift.marks import lay_out, tag
 from visift.sources.coco import CocoSource
 from visift.sources.pictures import open_rgb, write_jpeg
@@ -68,8 +68,8 @@ def annotation(gen: np.random.Generator, identity: int, picture: int) -> dict[st
     }
 
 
-def published(image: Image.Image, masks: list[np.ndarray], path: Path) -> None:
-    """Full-frame distance transforms, text by matplotlib, the canvas saved as a picture."""
+def published(image: Image.Image, masks: list[np.ndarray]) -> Image.Image:
+    """Full-frame distance transforms, text by matplotlib, the canvas as a picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from scipy import ndimage
@@ -86,7 +86,7 @@ def published(image: Image.Image, masks: list[np.ndarray], path: Path) -> None:
         box = {"facecolor": "black", "alpha": 0.8, "pad": 0.7, "edgecolor": "none"}
         axes.text(x + 2, y - 6, str(number), size=18, color="white", ha="center", va="top", bbox=box)
     canvas.draw()
-    write_jpeg(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]), path)
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
 def multiplied(images: Path, annotations: Path, times: int, folder: Path) -> CocoSource:
@@ -137,8 +137,9 @@ def speed(folder: Path) -> list[tuple[str, float, str]]:
     scenes = list(source)
     some = scenes[:PUBLISHED_PICTURES]
     masks = [[decode_rle(mark.rle) for mark in lay_out(scene).marks] for scene in some]
-    slow = cpu(lambda: [published(source.open(s), m, folder / "p.jpg") for s, m in zip(some, masks, strict=True)])
-    fast = min(cpu(lambda: ours(source, some, folder / "v.jpg")) for _ in range(3))
+    pictures = [source.open(scene) for scene in some]
+    slow = cpu(lambda: [published(p, m) for p, m in zip(pictures, masks, strict=True)]) / len(some)
+    fast = min(cpu(lambda: [tag(p, s) for p, s in zip(pictures, some, strict=True)]) for _ in range(3)) / len(some)
     many = multiplied(images, annotations, max(1, 1200 // len(scenes)), folder)
     total = len(many)
     base = min(cpu(lambda: floor(many, folder / "f.jpg")) for _ in range(2)) / total
@@ -161,11 +162,6 @@ def speed(folder: Path) -> list[tuple[str, float, str]]:
         ("visift mark, 1 worker, ms a picture", clock[0] * 1e3, f"clock time, {load}"),
         ("visift mark, 2 workers, ms a picture", clock[1] * 1e3, f"{clock[0] / clock[1]:.2f}x one worker (aim 1.7)"),
     ]
-
-
-def ours(source: CocoSource, scenes: list[Scene], path: Path) -> None:
-    for scene in scenes:
-        write_jpeg(tag(source.open(scene), scene)[0], path)
 
 
 def floor(source: CocoSource, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,14 +49,17 @@ def lay_out(
     pieces, left_out = partition(scene.regions, height, width)
     pieces, surplus = _largest(pieces, max_tags)
     kept = [(piece, _center(piece)) for piece in pieces]
+    if style == "clear":  # the smallest first, as if each stood alone: that spares most of the search below
+        w, h = glyph_size(look, 1)
+        gone = _unreadable(kept, [(x - w // 2, y - h // 2, w, h) for _, (x, y) in kept], ())
+        kept, surplus = _without(kept, gone, surplus)
     while True:
         given = numbers([center for _, center in kept], height, numbering, seed, scene.id)
         boxes = _boxes(kept, given, look, height, width)
-        gone = _unreadable(kept, boxes) if style == "clear" else {}
+        gone = _unreadable(kept, boxes, covered(boxes, [p.area for p, _ in kept])) if style == "clear" else {}
         if not gone:
             break  # else once more: numbers, and with them the widths of boxes, change when a piece goes
-        surplus += [LeftOut(kept[k][0].region.id, reason) for k, reason in gone.items()]
-        kept = [one for k, one in enumerate(kept) if k not in gone]
+        kept, surplus = _without(kept, gone, surplus)
     marks = [
         Mark(
             number, piece.region.id, piece.region.category, center, piece.box, box, piece.area,
@@ -77,9 +80,14 @@ def _boxes(kept: Sequence[Kept], given: Sequence[int], look: Look, height: int, 
     return place_glyphs([piece for piece, _ in kept], [center for _, center in kept], sizes, height, width)
 
 
-def _unreadable(kept: Sequence[Kept], boxes: Sequence[Box]) -> dict[int, str]:
+def _without(kept: list[Kept], gone: dict[int, str], left_out: list[LeftOut]) -> tuple[list[Kept], list[LeftOut]]:
+    found = [LeftOut(kept[k][0].region.id, reason) for k, reason in gone.items()]
+    return [one for k, one in enumerate(kept) if k not in gone], [*left_out, *found]
+
+
+def _unreadable(kept: Sequence[Kept], boxes: Sequence[Box], clashing: Iterable[int]) -> dict[int, str]:
     """Which pieces to leave out, and why, so that every number and what it marks can be seen."""
-    gone = {k: "its number would overlap that of a larger region" for k in covered(boxes, [p.area for p, _ in kept])}
+    gone = dict.fromkeys(clashing, "its number would overlap that of a larger region")
     for k, ((piece, _), (x, y, w, h)) in enumerate(zip(kept, boxes, strict=True)):
         left, top = x - piece.box[0], y - piece.box[1]
         under = piece.mask[max(0, top) : max(0, top + h), max(0, left) : max(0, left + w)]

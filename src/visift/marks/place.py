@@ -128,14 +128,19 @@ def place_glyphs(
 
 
 def covered(boxes: Sequence[Box], areas: Sequence[int]) -> set[int]:
-    """Which boxes to leave out so that none overlap: time and again the one that overlaps most others, then the smallest."""
-    left = set(range(len(boxes)))
+    """Which boxes to leave out next so that fewer overlap; empty when none do.
+
+    The one that overlaps most others, then the smallest, and so on, but no two that overlap each other: when one is
+    gone, there may be room for the other.
+    """
+    gone: set[int] = set()
     while True:
+        left = [k for k in range(len(boxes)) if k not in gone]
         clashes = {k: sum(_overlap(boxes[k], boxes[j]) for j in left if j != k) for k in left}
-        worst = max(left, key=lambda k: (clashes[k], -areas[k], k), default=None)
-        if worst is None or not clashes[worst]:
-            return set(range(len(boxes))) - left
-        left.discard(worst)
+        open_to = [k for k in left if clashes[k] and not any(_overlap(boxes[k], boxes[j]) for j in gone)]
+        if not open_to:
+            return gone
+        gone.add(max(open_to, key=lambda k: (clashes[k], -areas[k], k)))
 
 
 def _best(
