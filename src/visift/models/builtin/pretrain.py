@@ -36,7 +36,7 @@ SORT_OVER = 8  # batches whose rows are sorted by length together: little paddin
 class PretrainSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    steps: int = 6200
+    steps: int = 6800
     batch_size: int = 32
     lr: float = 1e-3
     weight_decay: float = 0.05
