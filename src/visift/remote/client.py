@@ -199,34 +199,32 @@ class Client:
         return longest * float(rng("backoff", key, attempt).uniform(0.5, 1.0))
 
     async def _send_once(self, request: Request, body: dict[str, Any]) -> Reply:
-        prompt = int(request.prompt_bound * self._scale)
         price = self._price_of(request.model)
-        bound = price.of(prompt, request.reply_bound) if price else 0.0
-        entry = await self._budget.book(request.sha256, bound)
-        cost, outcome = 0.0, "unsent"
-        try:
-            async with self._window:
-                await self._tokens.take(prompt + request.reply_bound)
-                await self._requests.take()
+        async with self._window:
+            prompt = int(request.prompt_bound * self._scale)
+            await self._tokens.take(prompt + request.reply_bound)
+            await self._requests.take()
+            bound = price.of(prompt, request.reply_bound) if price else 0.0
+            entry = await self._budget.book(request.sha256, bound)
+            cost, outcome = bound, "cut"  # nobody knows what a call costs that a cancel cuts off
+            try:
                 if self._refused is not None:
                     raise self._refused
-                cost, outcome = bound, "cut"  # nobody knows what a call costs that a cancel cuts off
                 reply = await self._call(request.sha256, body)
-            counted = reply.prompt_tokens + reply.reply_tokens
-            if counted:
-                self._tokens.correct(counted - prompt - request.reply_bound)
-                self._scale = max(self._scale, reply.prompt_tokens / request.prompt_bound)
-                cost = price.of(reply.prompt_tokens, reply.reply_tokens) if price else 0.0
-            outcome = reply.finish
-            return replace(reply, cost=cost)
-        except Failure as e:
-            cost, outcome = (bound if e.billed else 0.0), e.kind
-            raise
-        except RemoteError:
-            cost, outcome = 0.0, "refused"
-            raise
-        finally:
-            await self._budget.settle(entry, bound, cost, outcome)
+                if counted := reply.prompt_tokens + reply.reply_tokens:
+                    self._tokens.correct(counted - prompt - request.reply_bound)
+                    self._scale = max(self._scale, reply.prompt_tokens / request.prompt_bound)
+                    cost = price.of(reply.prompt_tokens, reply.reply_tokens) if price else 0.0
+                outcome = reply.finish
+                return replace(reply, cost=cost)
+            except Failure as e:
+                cost, outcome = (bound if e.billed else 0.0), e.kind
+                raise
+            except RemoteError:
+                cost, outcome = 0.0, "refused"
+                raise
+            finally:
+                await self._budget.settle(entry, bound, cost, outcome)
 
     async def _call(self, key: str, body: dict[str, Any]) -> Reply:
         sent = time.monotonic()

@@ -14,6 +14,7 @@ from visift.core.types import Turn
 
 IMAGE_TOKENS = 3000  # what a picture is taken to cost until the server has said better
 TURN_TOKENS = 16  # role and separators
+TEMPLATE_TOKENS = 100  # what a model's chat template may add by itself
 _MAGIC = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"), (b"GIF8", "image/gif"))
 
 
@@ -49,7 +50,11 @@ class Request:
     def prompt_bound(self) -> int:
         """Prompt tokens, estimated from above: no tokeniser makes more tokens than there are bytes."""
         text = sum(len(turn.text.encode()) + TURN_TOKENS for turn in self.turns)
-        return text + IMAGE_TOKENS * sum(part.image is not None for turn in self.turns for part in turn.parts)
+        return (
+            TEMPLATE_TOKENS
+            + text
+            + IMAGE_TOKENS * sum(part.image is not None for turn in self.turns for part in turn.parts)
+        )
 
     @property
     def reply_bound(self) -> int:
