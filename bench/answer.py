@@ -32,7 +32,26 @@ from visift.core.types import Conversation, Picture, Provenance, assistant, user
 from visift.evals.answer import answer, ready
 from visift.evals.engine import Engine, Question
 
-THINGS = "person car dog cat bus chair table bottle cup bowl sofa train truck boat bench bird horse sheep".split()
+THINGS = [
+    "person",
+    "car",
+    "dog",
+    "cat",
+    "bus",
+    "chair",
+    "table",
+    "bottle",
+    "cup",
+    "bowl",
+    "sofa",
+    "train",
+    "truck",
+    "boat",
+    "bench",
+    "bird",
+    "horse",
+    "sheep",
+]
 TEMPLATE = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}{% for p in m['content'] %}"
     "{{ '<image>' if p['type'] == 'image' else p['text'] }}{% endfor %}{{ '<|im_end|>\n' }}{% endfor %}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 from transformers.utils import logging as hf_logging
 
@@ -92,7 +93,7 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32, train: bool 
         )
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         image_processor = AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=False)
-    except (OSError, ValueError, KeyError, RuntimeError, json.JSONDecodeError) as e:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as e:
         first = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
         raise DataError(
             f"cannot load the model ({first})", where=path,
