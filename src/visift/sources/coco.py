@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeGuard
 
 import numpy as np
 from PIL import Image
@@ -123,7 +123,7 @@ class CocoSource:
 
     def __iter__(self) -> Iterator[Scene]:
         index = self.index
-        handles = {kind: path.open("rb") for kind, path in self.files.items()}
+        handles: dict[str, BinaryIO] = {kind: path.open("rb") for kind, path in self.files.items()}
         try:
             for number in range(len(index.pictures)):
                 yield self._scene(number, handles)
@@ -269,21 +269,22 @@ def _read_file(path: Path) -> _File:
             found.licences[value["id"]] = licence_name(value)
     if not found.pictures:
         raise DataError("lists no 'images', so it is no COCO file", where=path, remedy="is it the right JSON?")
-    ids = [picture[0] for picture in found.pictures]
-    if len(set(ids)) != len(ids):
-        twice = next(i for i in ids if ids.count(i) > 1)
-        raise DataError(f"picture {twice!r} is listed twice", where=path)
+    seen: set[Id] = set()
+    for identity, *_ in found.pictures:
+        if identity in seen:
+            raise DataError(f"picture {identity!r} is listed twice", where=path)
+        seen.add(identity)
     return found
 
 
-def _is_id(value: Any) -> bool:
+def _is_id(value: Any) -> TypeGuard[Id]:
     return isinstance(value, int | str) and not isinstance(value, bool)
 
 
 def _picture(row: dict[str, Any], path: Path) -> tuple[Id, str, int, int, Any]:
     identity = row.get("id")
     where = f"{path}: picture {identity!r}"
-    if not _is_id(identity) or identity is None:
+    if not _is_id(identity):
         raise DataError("field 'id' is missing or no id", where=where)
     name = row.get("file_name")
     if name is None and isinstance(row.get("coco_url"), str):

@@ -169,5 +169,5 @@ def draw_tagged(task: Task, scene: Scene) -> tuple[TaggedPicture, Picture, list[
 
 def _why_empty(scene: Scene, layout: Layout) -> str:
     if not scene.regions:
-        return "the scene has no regions"
+        return "the scene has no regions; annotations or a segmenter give them"
     return f"none of {len(scene.regions)} regions can carry a number; the first: {layout.left_out[0].reason}"
