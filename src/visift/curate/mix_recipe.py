@@ -75,7 +75,9 @@ def read_recipe(path: Path) -> MixRecipe:
         first = e.errors()[0]
         place = ".".join(str(p) for p in first["loc"])
         raise UsageError(
-            first["msg"], where=f"{path}: {place}", remedy="see docs/formats.md for what a mixture may say"
+            first["msg"],
+            where=f"{path}: {place}" if place else path,
+            remedy="see docs/formats.md for what a mixture may say",
         ) from e
     base = path.resolve().parent
     for source in recipe.sources:
