@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-sys.path.insert(0, str(Path(__file__).parent / "models"))  # tiny_vlm: the random VLM that several rooms train
+# tiny_vlm: the random VLM that several rooms train; faulty_server: the chat server that several rooms ask
+sys.path[:0] = [str(Path(__file__).parent / room) for room in ("models", "remote")]
 
 # The same examples on every run: a red CI can be repeated. New ones come with a changed test.
 settings.register_profile(

@@ -1,5 +1,7 @@
 """The client against a server that fails in every way it knows."""
 
+# ruff: noqa: SIM117  (a server and then its clients read better nested)
+
 from __future__ import annotations
 
 import base64

@@ -26,8 +26,8 @@ def agrees(text: str, category: str) -> bool:
         return True
     known = _coco()
     wanted = known.get(" ".join(singular(w) for w in category.lower().split()))
-    if wanted and wanted in named(text, known):
-        return True
+    if wanted:
+        return wanted in named(text, known)
     spoken = f" {_words(text)} "
     head = _head(category)
     return any(f" {_words(word)} " in spoken for word in (category, head, *OTHER_WORDS.get(head, ())) if _words(word))
