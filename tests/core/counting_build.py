@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from visift.core.files import sha256_bytes, write_atomic
 from visift.core.seeds import rng
 from visift.core.types import Conversation, Picture, Provenance, TaggedPicture, assistant, user
 
-dataset.PART = 25
+PART = 25  # items a part in these tests, so that a few hundred items make many parts
 
 
 def make(number: int, *, out: Path, delay: float) -> Made:
@@ -34,10 +36,21 @@ def make(number: int, *, out: Path, delay: float) -> Made:
 
 
 def run(out: Path, items: int, workers: int = 1, delay: float = 0.0, **settings: Any) -> dict[str, Any]:
-    return build(
-        out, kind="listing", items=range(items), make=partial(make, out=out, delay=delay),
-        settings={"seed": 0, "pair": (1, 2), **settings}, roots={"coco": "/pictures"}, total=items, workers=workers,
-    )  # fmt: skip
+    with short_parts():
+        return build(
+            out, kind="listing", items=range(items), make=partial(make, out=out, delay=delay),
+            settings={"seed": 0, "pair": (1, 2), **settings}, roots={"coco": "/pictures"}, total=items, workers=workers,
+        )  # fmt: skip
+
+
+@contextmanager
+def short_parts() -> Iterator[None]:
+    """Parts of 25 items; put back afterwards, since other tests in this process build datasets too."""
+    before, dataset.PART = dataset.PART, PART
+    try:
+        yield
+    finally:
+        dataset.PART = before
 
 
 def content(out: Path) -> dict[str, bytes]:

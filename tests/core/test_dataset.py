@@ -15,7 +15,7 @@ from typing import Any
 
 import counting_build
 import pytest
-from counting_build import content, run
+from counting_build import PART, content, run, short_parts
 
 from visift.core import dataset, files
 from visift.core.dataset import Dataset, Made, Rejection, build
@@ -109,7 +109,7 @@ def test_finished_parts_are_not_made_again(tmp_path: Path, monkeypatch: pytest.M
         return counting_build.make(number, out=tmp_path / "d", delay=0)
 
     for _ in range(2):
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt), short_parts():
             build(tmp_path / "d", kind="x", items=range(100), make=stop, settings={})
     assert made == [*range(61), *range(50, 61)]  # parts of 25: two were finished
 
@@ -167,7 +167,10 @@ def test_too_many_rejections_stop_the_run(tmp_path: Path) -> None:
     def make(number: int) -> Made:
         return Made(rejected=[Rejection(str(number), "make", "no regions")])
 
-    with pytest.raises(VisiftError, match=r"25 of 25 items were rejected, the first because: no regions"):
+    with (
+        short_parts(),
+        pytest.raises(VisiftError, match=r"25 of 25 items were rejected, the first because: no regions"),
+    ):
         build(tmp_path / "d", kind="x", items=range(30), make=make, settings={})
     assert not (tmp_path / "d/dataset.json").exists()
     card = build(tmp_path / "e", kind="x", items=range(30), make=make, settings={}, max_rejected=1.0)
@@ -213,4 +216,4 @@ def test_parts_are_as_long_as_stated(tmp_path: Path) -> None:
     run(tmp_path / "d", 60)
     lines = [len(p.read_text().splitlines()) for p in sorted((tmp_path / "d/conversations").iterdir())]
     assert len(lines) == 3 and sum(lines) == 51
-    assert dataset.PART == 25
+    assert dataset.PART == 1000 and PART == 25
