@@ -5,14 +5,17 @@
 from __future__ import annotations
 
 import base64
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from email.utils import formatdate
 from pathlib import Path
 
 import pytest
-from faulty_server import completion, serving
+from faulty_server import Faulty, completion, serving
 
 from visift.core.errors import UsageError, VisiftError
 from visift.core.files import sha256_bytes
@@ -237,12 +240,25 @@ def test_replies_come_in_order_and_the_unusable_in_their_place() -> None:
 
 
 def test_concurrency_is_bounded_grows_and_halves() -> None:
-    with serving(lambda n, _: "fine", delay=0.03) as server, Client(server.url, limits=Limits(concurrency=6)) as client:
-        list(client.ask_all(ask(str(k)) for k in range(80)))
-        assert 4 < server.busiest <= 6 and client.concurrency == 6
-    with serving(lambda n, _: "fine", delay=0.03) as server, Client(server.url, limits=Limits(concurrency=2)) as client:
-        list(client.ask_all(ask(str(k)) for k in range(20)))
-        assert server.busiest == 2
+    full = threading.Event()
+    holder: list[Faulty] = []
+
+    def plan(n: int, _: object) -> str:
+        """From call 20 on, hold everything until six calls are there; a seventh would show."""
+        if n >= 20:
+            if holder[0].busy >= 6:
+                full.set()
+            full.wait(10)
+            time.sleep(0.05)
+        return "fine"
+
+    with serving(plan) as server, Client(server.url, limits=Limits(concurrency=6)) as client:
+        holder.append(server)
+        for k in range(20):
+            client.ask(ask(str(k)))
+        assert client.concurrency == 6 and server.busiest == 1
+        list(client.ask_all(ask(f"then {k}") for k in range(30)))
+        assert full.is_set() and server.busiest == 6
     with serving(lambda n, _: status(500) if n == 8 else "fine", delay=0.03) as server:
         with Client(server.url, limits=Limits(concurrency=8, backoff=0.01)) as client:
             for k in range(8):
@@ -325,6 +341,9 @@ def test_cap_needs_a_price() -> None:
             client.ask(ask())
         assert client.ask(Request("gpt-4o", (user("x"),))).cost == pytest.approx((100 * 2.5 + 10 * 10) / 1e6)
     assert price_from("2.5,10") == Price(2.5, 10)
+    for cap in (-1, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="cap"):
+            Client(server.url, max_cost=cap)
     for text in ("", "1", "a,b", "-1,2", "nan,1", "1,2,3"):
         with pytest.raises(UsageError):
             price_from(text)
@@ -351,6 +370,22 @@ def test_close_ends_calls_under_way() -> None:
         assert len(failed) == 1 and time.monotonic() - started < 1
         with pytest.raises(VisiftError, match="closed"):
             client.ask(ask())
+
+
+def test_interrupt_ends_at_once(tmp_path: Path) -> None:
+    """Ctrl-C while all threads wait for a slow server."""
+    words = ["synth", "listing", "--tabletop", "30", "--out", str(tmp_path / "a"), "--teacher-model", "m", "--teacher"]
+    with serving(lambda n, _: ("slow", 30, "late")) as server:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "visift", *words, server.url], stderr=subprocess.PIPE, text=True
+        )
+        while not server.calls and process.poll() is None:
+            time.sleep(0.02)
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=15)
+    assert process.returncode == 130 and "Traceback" not in err
+    assert time.monotonic() - started < 10
 
 
 def test_models() -> None:

@@ -69,6 +69,7 @@ class Client:
             timeout=self.limits.timeout, follow_redirects=False,
             limits=httpx.Limits(max_connections=self.limits.concurrency),
         )  # fmt: skip
+        self._closed, self._closing = False, threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="visift-remote", daemon=True)
         self._thread.start()
@@ -122,19 +123,23 @@ class Client:
 
     def close(self) -> None:
         """Ends calls under way; who waits for them gets a VisiftError."""
-        if self._loop.is_closed():
-            return
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
+        with self._closing:  # what was started before is stopped, nothing starts after: no thread waits for ever
+            if self._closed:
+                return
+            self._closed = True
+            stopped = asyncio.run_coroutine_threadsafe(self._stop(), self._loop)
+        stopped.result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
         self._cache.close()
 
     def _start(self, work: Coroutine[Any, Any, Result]) -> concurrent.futures.Future[Result]:
-        if self._loop.is_closed():
-            work.close()
-            raise VisiftError("the client is closed", where=self.url)
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        with self._closing:
+            if not self._closed:
+                return asyncio.run_coroutine_threadsafe(work, self._loop)
+        work.close()
+        raise VisiftError("the client is closed", where=self.url)
 
     def _wait(self, future: concurrent.futures.Future[Result]) -> Result:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 
 from visift.core.errors import UsageError
@@ -46,6 +47,8 @@ class Budget:
     """
 
     def __init__(self, cache: ResponseCache, cap: float | None) -> None:
+        if cap is not None and not 0 <= cap < math.inf:
+            raise UsageError(f"cost cap {cap}: a number of dollars is needed")
         self.cap, self._cache = cap, cache
         self.spent = cache.spent()  # what was booked, open calls at their bounds
         self._open = 0
