@@ -51,6 +51,8 @@ class Vlm:
         folder.mkdir(parents=True, exist_ok=True)
         (model or self.model).save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        for weights in folder.glob("*.safetensors"):
+            weights.chmod(0o644)  # as the other files; safetensors keeps them to the owner
         source = Path(self.path)
         if not source.is_dir():
             self.image_processor.save_pretrained(folder)

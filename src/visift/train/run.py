@@ -69,6 +69,7 @@ def train(
             remedy="choose another --out or remove it",
         )
     if (out / "result.json").exists():
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)  # a kill right after the last line may have left them
         return dict(read_json(out / "result.json"))
     if settings.threads:
         torch.set_num_threads(settings.threads)
