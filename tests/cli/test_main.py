@@ -42,15 +42,26 @@ def photos(tmp_path):
     Image.new("RGB", (200, 150), (90, 120, 60)).save(folder / "good.jpg")
     (folder / "text.jpg").write_text("I am no picture")
     images = [
-        {"id": k, "file_name": name, "width": 200, "height": 150} for k, name in enumerate(("good.jpg", "text.jpg", "gone.jpg"), 1)
+        {"id": k, "file_name": name, "width": 200, "height": 150}
+        for k, name in enumerate(("good.jpg", "text.jpg", "gone.jpg"), 1)
     ]
     square = [[20, 20, 160, 20, 160, 120, 20, 120]]
     annotations = [
-        {"id": k, "image_id": k, "category_id": 1, "segmentation": square, "bbox": [20, 20, 140, 100], "area": 14000, "iscrowd": 0}
+        {
+            "id": k,
+            "image_id": k,
+            "category_id": 1,
+            "segmentation": square,
+            "bbox": [20, 20, 140, 100],
+            "area": 14000,
+            "iscrowd": 0,
+        }
         for k in (1, 2, 3)
     ]
     file = tmp_path / "instances.json"
-    file.write_text(json.dumps({"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cat"}]}))
+    file.write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cat"}]})
+    )
     return folder, file
 
 
@@ -92,14 +103,28 @@ def test_wrong_paths_and_names(monkeypatch, capsys, tmp_path, words, code, named
 def test_an_annotation_file_that_is_no_coco(monkeypatch, capsys, tmp_path, photos, text):
     wrong = tmp_path / "wrong.json"
     wrong.write_text(text)
-    code, _, err = run(monkeypatch, capsys, "synth", "listing", "--images", photos[0], "--annotations", wrong, "--out", tmp_path / "o")
+    code, _, err = run(
+        monkeypatch, capsys, "synth", "listing", "--images", photos[0], "--annotations", wrong, "--out", tmp_path / "o"
+    )
     assert code in (1, 2)
     assert "wrong.json" in complaint(err)
 
 
 def test_pictures_that_are_none_are_rejected_with_a_reason_and_the_rest_is_made(monkeypatch, capsys, tmp_path, photos):
     out = tmp_path / "o"
-    code, printed, _ = run(monkeypatch, capsys, "synth", "listing", "--images", photos[0], "--annotations", photos[1], "--out", out, "--json")
+    code, printed, _ = run(
+        monkeypatch,
+        capsys,
+        "synth",
+        "listing",
+        "--images",
+        photos[0],
+        "--annotations",
+        photos[1],
+        "--out",
+        out,
+        "--json",
+    )
     assert code == 0
     assert json.loads(printed)["counts"]["conversations"] == 1
     rejected = [json.loads(x) for x in (out / "rejected.jsonl").read_text().splitlines()]

@@ -28,7 +28,12 @@ def test_the_commands_run_in_order(tmp_path):
     for words in found:
         assert words[0] == "visift"
         done = subprocess.run(
-            [sys.executable, "-m", "visift", *words[1:]], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+            [sys.executable, "-m", "visift", *words[1:]],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr[-2000:]}"
     assert (tmp_path / "lists-llava" / "data.json").exists()
