@@ -236,15 +236,17 @@ def paste_digits(
 
 
 def digit_rounds(gen: np.random.Generator, digits: list[tuple[int, int, int]]) -> list[tuple[str, str]]:
-    """Read the numbers left to right, say where one stands, or which stands somewhere."""
+    """Read the numbers left to right; say where one stands, which stands somewhere, whether one is there."""
     ordered = sorted(digits, key=lambda d: d[1:])
     made = [("Which numbers are in the picture?", join([str(d) for d, _, _ in ordered]))]
-    digit, x, y = ordered[int(gen.integers(len(ordered)))]
-    spot = Thing(SHAPES[0], "red", "small", x, y, 2)
-    made.append((f"Where is number {digit}?", place_name(region_of(spot, ""))))
-    present = {d for d, _, _ in digits}
+    where = {d: place_name(region_of(Thing(SHAPES[0], "red", "small", x, y, 2), "")) for d, x, y in digits}
+    for digit in gen.permutation(list(where))[:4]:
+        if list(where.values()).count(where[digit]) == 1 and gen.random() < 0.4:
+            made.append((f"Which number is at the {where[digit]}?", str(digit)))
+        else:
+            made.append((f"Where is number {digit}?", where[digit]))
     asked = int(gen.integers(1, MAX_DIGIT + 1))
-    made.append((f"Is there a number {asked}?", "yes" if asked in present else "no"))
+    made.append((f"Is there a number {asked}?", "yes" if asked in where else "no"))
     gen.shuffle(made)
     return made
 

@@ -36,9 +36,9 @@ SORT_OVER = 8  # batches whose rows are sorted by length together: little paddin
 class PretrainSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    steps: int = 6800
+    steps: int = 9000
     batch_size: int = 32
-    lr: float = 1e-3
+    lr: float = 5e-4
     weight_decay: float = 0.05
     warmup: int = 200
     decay: float = 0.3  # share of the steps at the end over which the rate falls to zero
@@ -73,7 +73,7 @@ def make_row(gen: np.random.Generator, simple: bool, hard: float) -> Row:
         row.labels.append(lessons.patch_labels(things, []))
         return lessons.scene_of(things)
 
-    if kind < (0.35 if simple else 0.2):
+    if kind < (0.35 if simple else 0.28):
         things = place_things(gen, 0)[: int(gen.integers(0, 4))]
         picture = draw_things(gen, things, 0)[0] if things else np.clip(ground(gen), 0, 255).astype(np.uint8)
         digits = lessons.paste_digits(gen, picture, [(t.x, t.y, t.diameter // 2 + 1) for t in things])
@@ -85,9 +85,9 @@ def make_row(gen: np.random.Generator, simple: bool, hard: float) -> Row:
     elif simple:
         found = lessons.caption(gen, scene())
         row.rounds = [(found.question, found.answer)]
-    elif kind < 0.3:
+    elif kind < 0.35:
         row.rounds = lessons.several_pictures(gen, [scene() for _ in range(int(gen.integers(2, 5)))])
-    elif kind < 0.33:
+    elif kind < 0.37:
         row.rounds = [lessons.difference_sentences(gen)]
     else:
         row.rounds = lessons.one_picture(gen, scene(), int(gen.integers(3, 9)))
