@@ -377,8 +377,9 @@ def test_interrupt_ends_at_once(tmp_path: Path) -> None:
     words = ["synth", "listing", "--tabletop", "30", "--out", str(tmp_path / "a"), "--teacher-model", "m", "--teacher"]
     with serving(lambda n, _: ("slow", 30, "late")) as server:
         process = subprocess.Popen(
-            [sys.executable, "-m", "visift", *words, server.url], stderr=subprocess.PIPE, text=True
-        )
+            [sys.executable, "-m", "visift", *words, server.url], stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+        )  # fmt: skip
         while not server.calls and process.poll() is None:
             time.sleep(0.02)
         started = time.monotonic()
