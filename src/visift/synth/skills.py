@@ -20,13 +20,15 @@ HORIZONTAL, VERTICAL = ("left", "middle", "right"), ("top", "centre", "bottom")
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A question and its answer. `form` names the response form; `split` is POPE's for existence, else empty."""
+    """A question and its answer. `form` names the response form; `split` is POPE's for existence, else empty; `target` is
+    the one region that the question is about, where there is one."""
 
     skill: str
     question: str
     answer: str
     form: str
     split: str = ""
+    target: Region | None = None
 
 
 def centre(region: Region) -> tuple[float, float]:
@@ -82,17 +84,21 @@ def colour(gen: np.random.Generator, scene: Scene) -> Round | None:
     if region is None:
         return None
     question = _pick(gen, (f"What colour is the {region.category}?", f"Which colour does the {region.category} have?"))
-    return Round("colour", question, region.attributes["colour"], "phrase")
+    return Round("colour", question, region.attributes["colour"], "phrase", target=region)
 
 
 def shape(gen: np.random.Generator, scene: Scene) -> Round | None:
     region = _unique(gen, scene, lambda r: r.attributes["colour"])
-    return region and Round("shape", f"What is the {region.attributes['colour']} object?", region.category, "phrase")
+    return region and Round(
+        "shape", f"What is the {region.attributes['colour']} object?", region.category, "phrase", target=region
+    )
 
 
 def size(gen: np.random.Generator, scene: Scene) -> Round | None:
     region = _unique(gen, scene, _pair)
-    return region and Round("size", f"Is the {_pair(region)} large or small?", region.attributes["size"], "phrase")
+    return region and Round(
+        "size", f"Is the {_pair(region)} large or small?", region.attributes["size"], "phrase", target=region
+    )
 
 
 def counting(gen: np.random.Generator, scene: Scene) -> Round:
@@ -118,9 +124,10 @@ def existence(gen: np.random.Generator, scene: Scene, split: str = "", present: 
     """Half yes, half no. The no's are drawn as POPE draws them (random, popular, adversarial); see `absent_pair`."""
     split = split or _pick(gen, ("random", "popular", "adversarial"))
     present = bool(gen.random() < 0.5) if present is None else present
-    what = _pair(_one(gen, scene)) if present else absent_pair(gen, scene, split)
-    question = _pick(gen, (f"Is there a {what}?", f"Is a {what} in the picture?"))
-    return Round("existence", question.replace(" a orange", " an orange"), "yes" if present else "no", "yes/no", split)
+    region = _one(gen, scene) if present else None
+    what = _pair(region) if region else absent_pair(gen, scene, split)
+    question = _pick(gen, (f"Is there a {what}?", f"Is a {what} in the picture?")).replace(" a orange", " an orange")
+    return Round("existence", question, "yes" if present else "no", "yes/no", split, region)
 
 
 def absent_pair(gen: np.random.Generator, scene: Scene, split: str) -> str:
@@ -155,13 +162,13 @@ def relation(gen: np.random.Generator, scene: Scene) -> Round | None:
 
 def place(gen: np.random.Generator, scene: Scene) -> Round:
     region = _one(gen, scene)
-    return Round("place", f"Where is the {short_name(region, scene)}?", place_name(region), "phrase")
+    return Round("place", f"Where is the {short_name(region, scene)}?", place_name(region), "phrase", target=region)
 
 
 def at_place(gen: np.random.Generator, scene: Scene) -> Round | None:
     """What stands in one of the nine places; asked where exactly one thing does."""
     region = _unique(gen, scene, place_name)
-    return region and Round("at_place", f"What is at the {place_name(region)}?", region.name, "phrase")
+    return region and Round("at_place", f"What is at the {place_name(region)}?", region.name, "phrase", target=region)
 
 
 SKILLS: dict[str, Callable[[np.random.Generator, Scene], Round | None]] = {

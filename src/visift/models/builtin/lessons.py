@@ -8,11 +8,12 @@ A lesson is rows of pictures and (question, answer) rounds, made from scenes and
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from visift.core.types import Scene
+from visift.core.types import Region, Scene
 from visift.sources.tabletop import COLOURS, SHAPES, SIDE, SIZES, Thing, region_of
 from visift.synth.skills import (
     Round,
@@ -30,6 +31,16 @@ from visift.synth.skills import (
 )  # fmt: skip
 
 MAX_DIGIT = 9
+PATCH = 16  # pixels
+GRID = SIDE // PATCH
+
+
+class Asked(NamedTuple):
+    """A round; `cells` are the patches of what it is about, counted over all pictures of the row (empty: no one thing)."""
+
+    question: str
+    answer: str
+    cells: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -40,7 +51,7 @@ class Row:
     labels: list[np.ndarray] = field(
         default_factory=list
     )  # each int64 (patches, 4): shape, colour, size, digit; 0 = none
-    rounds: list[tuple[str, str]] = field(default_factory=list)
+    rounds: list[Asked] = field(default_factory=list)
 
 
 def scene_of(things: list[Thing]) -> Scene:
@@ -48,20 +59,33 @@ def scene_of(things: list[Thing]) -> Scene:
     return Scene("lesson", "", "", SIDE, SIDE, regions=tuple(region_of(t, str(k)) for k, t in enumerate(things)))
 
 
-def with_form(gen: np.random.Generator, scene: Scene, skill: str) -> tuple[str, str]:
+def cells_of(region: Region | None, picture: int = 0) -> tuple[int, ...]:
+    """The patches whose middle lies in the region's box, or the one under its centre."""
+    if region is None:
+        return ()
+    x, y = centre(region)
+    half = max(region.box[2], region.box[3]) / 2
+    middles = (np.arange(GRID) + 0.5) * PATCH
+    rows, columns = (
+        set(np.flatnonzero(np.abs(middles - v) < half).tolist()) | {min(GRID - 1, int(v / PATCH))} for v in (y, x)
+    )
+    return tuple(picture * GRID * GRID + r * GRID + c for r in sorted(rows) for c in sorted(columns))
+
+
+def with_form(gen: np.random.Generator, scene: Scene, skill: str) -> Asked:
     """A round with the request for one response form written behind it; half the time the short form goes unasked."""
     found = draw_round(gen, scene, skill)
-    q, a = found.question, found.answer
+    q, a, cells = found.question, found.answer, cells_of(found.target)
     if found.form == "sentence" or gen.random() < 0.5:
-        return q, a
+        return Asked(q, a, cells)
     if gen.random() < 0.4:
         ask = {
             "phrase": "Answer with a short phrase.",
             "number": "Answer with a number.",
             "yes/no": "Answer yes or no.",
-        }[found.form]
-        return f"{q} {ask}", a
-    return f"{q} Answer in a sentence.", sentence(found)
+        }
+        return Asked(f"{q} {ask[found.form]}", a, cells)
+    return Asked(f"{q} Answer in a sentence.", sentence(found), cells)
 
 
 def sentence(found: Round) -> str:
@@ -82,18 +106,18 @@ def sentence(found: Round) -> str:
     return f"It is a {a}." if found.skill == "at_place" else f"It is {a}."
 
 
-def listing(gen: np.random.Generator, scene: Scene) -> tuple[str, str]:
+def listing(gen: np.random.Generator, scene: Scene) -> Asked:
     """A numbered list, left to right: the form, not the tags."""
     lines = [f"{k}. {r.name}" for k, r in enumerate(left_to_right(scene), 1)]
-    return "List the objects from left to right.", "\n".join(lines)
+    return Asked("List the objects from left to right.", "\n".join(lines))
 
 
-def paragraph(gen: np.random.Generator, scene: Scene) -> tuple[str, str]:
+def paragraph(gen: np.random.Generator, scene: Scene) -> Asked:
     parts = [f"The {r.name} is at the {place_name(r)}." for r in left_to_right(scene)]
-    return "Describe the picture in a paragraph.", f"There are {len(parts)} objects. {' '.join(parts)}"
+    return Asked("Describe the picture in a paragraph.", f"There are {len(parts)} objects. {' '.join(parts)}")
 
 
-def letter(gen: np.random.Generator, scene: Scene) -> tuple[str, str]:
+def letter(gen: np.random.Generator, scene: Scene) -> Asked:
     """Multiple choice, with or without the reason."""
     region = scene.regions[int(gen.integers(len(scene.regions)))]
     right = f"{region.attributes['colour']} {region.category}"
@@ -107,17 +131,16 @@ def letter(gen: np.random.Generator, scene: Scene) -> tuple[str, str]:
     shown = " ".join(f"{k}. {o}" for k, o in zip(letters, options, strict=True))
     found = letters[options.index(right)]
     if gen.random() < 0.5:
-        return f"Which is in the picture? {shown} Answer with a letter.", found
-    return f"Which is in the picture? {shown} Answer with a letter and a reason.", (
-        f"{found}, because there is a {right} at the {place_name(region)}."
-    )
+        return Asked(f"Which is in the picture? {shown} Answer with a letter.", found, cells_of(region))
+    reason = f"{found}, because there is a {right} at the {place_name(region)}."
+    return Asked(f"Which is in the picture? {shown} Answer with a letter and a reason.", reason, cells_of(region))
 
 
-def coordinates(gen: np.random.Generator, scene: Scene) -> tuple[str, str]:
+def coordinates(gen: np.random.Generator, scene: Scene) -> Asked:
     """The centre in hundredths of the picture's width and height."""
     region = scene.regions[int(gen.integers(len(scene.regions)))]
     x, y = (int(100 * v / SIDE) for v in centre(region))
-    return f"Point at the {short_name(region, scene)}.", f"({x:02d}, {y:02d})"
+    return Asked(f"Point at the {short_name(region, scene)}.", f"({x:02d}, {y:02d})", cells_of(region))
 
 
 FORMED = (listing, paragraph, letter, coordinates)
@@ -129,7 +152,7 @@ ASKED = (
 )
 
 
-def one_picture(gen: np.random.Generator, scene: Scene, rounds: int) -> list[tuple[str, str]]:
+def one_picture(gen: np.random.Generator, scene: Scene, rounds: int) -> list[Asked]:
     """Rounds about one picture in mixed forms; the caption is among them one time in three, anywhere."""
     made = []
     for _ in range(rounds):
@@ -139,35 +162,36 @@ def one_picture(gen: np.random.Generator, scene: Scene, rounds: int) -> list[tup
             made.append(with_form(gen, scene, ASKED[int(gen.integers(len(ASKED)))]))
     if gen.random() < 0.35:
         found = caption(gen, scene)
-        made.insert(int(gen.integers(len(made) + 1)), (found.question, found.answer))
+        made.insert(int(gen.integers(len(made) + 1)), Asked(found.question, found.answer))
     return made
 
 
-def several_pictures(gen: np.random.Generator, scenes: list[Scene]) -> list[tuple[str, str]]:
+def several_pictures(gen: np.random.Generator, scenes: list[Scene]) -> list[Asked]:
     """Rounds about one of several pictures, named by its place: looking things up, never comparing."""
     made = []
     for _ in range(int(gen.integers(2, 5))):
         k = int(gen.integers(len(scenes)))
         kind = int(gen.integers(4))
         if kind == 0:
-            made.append((f"Describe picture {k + 1}.", caption(gen, scenes[k]).answer))
+            made.append(Asked(f"Describe picture {k + 1}.", caption(gen, scenes[k]).answer))
         elif kind == 1:
             found = counting(gen, scenes[k])
-            made.append((f"{found.question.rstrip('?')} in picture {k + 1}?", found.answer))
+            made.append(Asked(f"{found.question.rstrip('?')} in picture {k + 1}?", found.answer))
         elif kind == 2:
             found = existence(gen, scenes[k])
-            made.append(
-                (f"{found.question.replace(' in the picture', '').rstrip('?')} in picture {k + 1}?", found.answer)
-            )
+            question = found.question.replace(" in the picture", "").rstrip("?")
+            made.append(Asked(f"{question} in picture {k + 1}?", found.answer, cells_of(found.target, k)))
         else:
             pairs = [{f"{r.attributes['colour']} {r.category}" for r in s.regions} for s in scenes]
             alone = sorted(p for p in pairs[k] if sum(p in other for other in pairs) == 1)
             if alone:
-                made.append((f"Which picture has a {alone[int(gen.integers(len(alone)))]}?", f"picture {k + 1}"))
-    return made or [("Describe picture 1.", caption(gen, scenes[0]).answer)]
+                pair = alone[int(gen.integers(len(alone)))]
+                region = next(r for r in scenes[k].regions if pair == f"{r.attributes['colour']} {r.category}")
+                made.append(Asked(f"Which picture has a {pair}?", f"picture {k + 1}", cells_of(region, k)))
+    return made or [Asked("Describe picture 1.", caption(gen, scenes[0]).answer)]
 
 
-def difference_sentences(gen: np.random.Generator) -> tuple[str, str]:
+def difference_sentences(gen: np.random.Generator) -> Asked:
     """Text only: two descriptions and what changed between them."""
 
     def name() -> str:
@@ -194,7 +218,7 @@ def difference_sentences(gen: np.random.Generator) -> tuple[str, str]:
     else:
         answer = "Nothing changed."
     before, after = (join([f"a {n}" for n in ns]) for ns in (names, other))
-    return f"First there was {before}. Now there is {after}. What changed?", answer
+    return Asked(f"First there was {before}. Now there is {after}. What changed?", answer)
 
 
 FONT_SIZES = tuple(range(11, 19))
@@ -235,20 +259,22 @@ def paste_digits(
     return found
 
 
-def digit_rounds(gen: np.random.Generator, digits: list[tuple[int, int, int]]) -> list[tuple[str, str]]:
+def digit_rounds(gen: np.random.Generator, digits: list[tuple[int, int, int]]) -> list[Asked]:
     """Read the numbers left to right; say where one stands, which stands somewhere, whether one is there."""
     ordered = sorted(digits, key=lambda d: d[1:])
-    made = [("Which numbers are in the picture?", join([str(d) for d, _, _ in ordered]))]
-    where = {d: place_name(region_of(Thing(SHAPES[0], "red", "small", x, y, 2), "")) for d, x, y in digits}
-    for digit in gen.permutation(list(where))[:4]:
-        if list(where.values()).count(where[digit]) == 1 and gen.random() < 0.4:
-            made.append((f"Which number is at the {where[digit]}?", str(digit)))
+    made = [Asked("Which numbers are in the picture?", join([str(d) for d, _, _ in ordered]))]
+    spots = {d: region_of(Thing(SHAPES[0], "red", "small", x, y, 8), "") for d, x, y in digits}
+    places = {d: place_name(spot) for d, spot in spots.items()}
+    for digit in gen.permutation(list(spots))[:4]:
+        cells = cells_of(spots[digit])
+        if list(places.values()).count(places[digit]) == 1 and gen.random() < 0.4:
+            made.append(Asked(f"Which number is at the {places[digit]}?", str(digit), cells))
         else:
-            made.append((f"Where is number {digit}?", where[digit]))
+            made.append(Asked(f"Where is number {digit}?", places[digit], cells))
     asked = int(gen.integers(1, MAX_DIGIT + 1))
-    made.append((f"Is there a number {asked}?", "yes" if asked in where else "no"))
-    gen.shuffle(made)
-    return made
+    found = cells_of(spots[asked]) if asked in spots else ()
+    made.append(Asked(f"Is there a number {asked}?", "yes" if asked in spots else "no", found))
+    return [made[k] for k in gen.permutation(len(made))]
 
 
 def patch_labels(things: list[Thing], digits: list[tuple[int, int, int]], patch: int = 16) -> np.ndarray:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,11 +25,13 @@ from visift.core.progress import progress
 from visift.core.seeds import rng, seed_of
 from visift.models.builtin import lessons
 from visift.models.builtin.architecture import fresh_model, save
-from visift.models.builtin.lessons import Row
+from visift.models.builtin.lessons import Asked, Row
 from visift.models.builtin.tokenizer import ASSISTANT, BOS, END, IMAGE, USER, train_tokenizer
 from visift.sources.tabletop import COLOURS, SHAPES, SIZES, caption, draw_things, ground, place_things
 
 PATCHES = 49
+FIRST_PATCH = 2  # position of a row's first picture token: <s>, <|user|>, then the pictures
+POINTING_LAYER, POINTING_HEAD = 3, 0  # the attention head that is taught where to look
 CLASSES = (1 + len(SHAPES), 1 + len(COLOURS), 1 + len(SIZES), 1 + lessons.MAX_DIGIT)
 SORT_OVER = 8  # batches whose rows are sorted by length together: little padding
 
@@ -44,6 +47,7 @@ class PretrainSettings(BaseModel):
     decay: float = 0.3  # share of the steps at the end over which the rate falls to zero
     simple: float = 0.12  # share of the steps at the start with captions and digits only
     dense_weight: float = 0.5
+    pointing_weight: float = 0.3  # of the label "before the answer, look at what it is about"
     hard: float = 0.1  # share of scenes from levels 1 and 2
     vocab_size: int = 2048
     seed: int = 0
@@ -55,9 +59,9 @@ class PretrainSettings(BaseModel):
 def corpus(seed: int = 0, rows: int = 6000) -> Iterator[str]:
     """Text for the tokenizer: lessons, and the words that the other rooms' templates use."""
     for index in range(rows):
-        for question, answer in make_row(rng("corpus", seed, index), simple=False, hard=0.0).rounds:
-            yield question
-            yield answer
+        for asked in make_row(rng("corpus", seed, index), simple=False, hard=0.0).rounds:
+            yield asked.question
+            yield asked.answer
     for _ in range(20):
         yield from lessons.vocabulary()
 
@@ -81,10 +85,10 @@ def make_row(gen: np.random.Generator, simple: bool, hard: float) -> Row:
         row.labels.append(lessons.patch_labels(things, digits))
         row.rounds = lessons.digit_rounds(gen, digits) if digits else []
         if things:
-            row.rounds.append(("Describe the picture.", f"{caption(things)}."))
+            row.rounds.append(Asked("Describe the picture.", f"{caption(things)}."))
     elif simple:
         found = lessons.caption(gen, scene())
-        row.rounds = [(found.question, found.answer)]
+        row.rounds = [Asked(found.question, found.answer)]
     elif kind < 0.35:
         row.rounds = lessons.several_pictures(gen, [scene() for _ in range(int(gen.integers(2, 5)))])
     elif kind < 0.37:
@@ -103,17 +107,22 @@ class Encoder:
         self.text = lru_cache(maxsize=200_000)(lambda text: tuple(tokenizer(text, add_special_tokens=False).input_ids))
         self.one = {t: tokenizer.convert_tokens_to_ids(t) for t in (BOS, END, IMAGE, USER, ASSISTANT)}
 
-    def __call__(self, row: Row) -> tuple[list[int], list[float]]:
-        """ids and loss weights, both (T,): 0 where nothing is learnt; the tokens of one answer sum to 1, so that a caption
-        of thirty tokens does not drown an answer of one."""
-        ids, weights = [self.one[BOS]], [0.0]
-        for k, (question, answer) in enumerate(row.rounds):
+    def __call__(self, row: Row) -> tuple[list[int], list[float], list[tuple[int, tuple[int, ...]]]]:
+        """ids and loss weights, both (T,), and where to look: (position before an answer, positions of its patches).
+
+        Weights are 0 where nothing is learnt; those of one answer sum to 1, so that a caption of thirty tokens does not
+        drown an answer of one.
+        """
+        ids, weights, looks = [self.one[BOS]], [0.0], []
+        for k, (question, answer, cells) in enumerate(row.rounds):
             pictures = [self.one[IMAGE]] * PATCHES * len(row.pictures) if k == 0 else []
             prompt = [self.one[USER], *pictures, *self.text(question), self.one[ASSISTANT]]
             reply = [*self.text(answer), self.one[END]]
             ids += prompt + reply
+            if cells:
+                looks.append((len(ids) - len(reply) - 1, tuple(FIRST_PATCH + c for c in cells)))
             weights += [0.0] * len(prompt) + [1 / len(reply)] * len(reply)
-        return ids, weights
+        return ids, weights, looks
 
 
 def batches(settings: PretrainSettings, encode: Encoder, start: int) -> Iterator[dict[str, torch.Tensor]]:
@@ -131,21 +140,47 @@ def batches(settings: PretrainSettings, encode: Encoder, start: int) -> Iterator
             yield collate(rows[k * size : (k + 1) * size], encode.pad)
 
 
-def collate(rows: list[tuple[list[int], list[float], Row]], pad: int) -> dict[str, torch.Tensor]:
-    width = max(len(ids) for ids, _, _ in rows)
+def collate(rows: list[Any], pad: int) -> dict[str, torch.Tensor]:
+    """Rows as (ids, weights, looks, Row), padded on the right."""
+    width = max(len(ids) for ids, *_ in rows)
+    looks = [(b, at, cells) for b, (_, _, found, _) in enumerate(rows) for at, cells in found]
+    pointed = torch.zeros(len(looks), width, dtype=torch.bool)
+    for k, (_, _, cells) in enumerate(looks):
+        pointed[k, list(cells)] = True
     return {
-        "input_ids": torch.tensor([ids + [pad] * (width - len(ids)) for ids, _, _ in rows]),  # (B, T)
-        "attention_mask": torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids, _, _ in rows]),
-        "weights": torch.tensor([weights + [0.0] * (width - len(weights)) for _, weights, _ in rows]),
+        "input_ids": torch.tensor([ids + [pad] * (width - len(ids)) for ids, *_ in rows]),  # (B, T)
+        "attention_mask": torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids, *_ in rows]),
+        "weights": torch.tensor([weights + [0.0] * (width - len(weights)) for _, weights, *_ in rows]),
         "pixels": torch.from_numpy(np.stack([p for *_, row in rows for p in row.pictures])),  # uint8 (P, S, S, 3)
+        "pointing": torch.tensor([(b, at) for b, at, _ in looks]).view(-1, 2),  # (L, 2)
+        "pointed": pointed,  # (L, T)
         "dense": torch.from_numpy(np.stack([x for *_, row in rows for x in row.labels])),  # (P, patches, 4)
     }
 
 
+class Pointer:
+    """Keeps the attention weights of the taught head of the last forward pass."""
+
+    def __init__(self, model: LlavaForConditionalGeneration) -> None:
+        self.weights: torch.Tensor | None = None  # (B, T, T)
+        model.model.language_model.layers[POINTING_LAYER].self_attn.register_forward_hook(self._keep)
+
+    def _keep(self, module: nn.Module, args: Any, output: tuple[torch.Tensor, torch.Tensor]) -> None:
+        self.weights = output[1][:, POINTING_HEAD]
+
+    def loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """-log of the attention that falls on the patches of what is asked about, at the last token before the answer."""
+        assert self.weights is not None
+        if not len(batch["pointing"]):
+            return self.weights.new_zeros(())
+        rows = self.weights[batch["pointing"][:, 0], batch["pointing"][:, 1]].float()  # (L, T)
+        return -((rows * batch["pointed"]).sum(-1) + 1e-6).log().mean()
+
+
 def losses(
-    model: LlavaForConditionalGeneration, heads: nn.ModuleList, batch: dict[str, torch.Tensor]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weighted mean of the text loss, and mean dense loss per patch. Logits only where there is a weight."""
+    model: LlavaForConditionalGeneration, heads: nn.ModuleList, batch: dict[str, torch.Tensor], pointer: Pointer
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Weighted mean of the text loss, mean dense loss per patch, mean pointing loss. Logits only where there is a weight."""
     pixels = batch["pixels"].permute(0, 3, 1, 2).float() / 127.5 - 1  # (P, 3, S, S) in -1..1
     features = model.model.vision_tower(pixels.contiguous()).last_hidden_state  # (P, patches, D)
     embeds = model.get_input_embeddings()(batch["input_ids"])  # (B, T, D)
@@ -162,7 +197,7 @@ def losses(
         nn.functional.cross_entropy(head(features).flatten(0, 1).float(), batch["dense"][..., k].flatten())
         for k, head in enumerate(heads)
     )
-    return text, dense
+    return text, dense, pointer.loss(batch)
 
 
 def rate(step: int, s: PretrainSettings) -> float:
@@ -180,6 +215,7 @@ def pretrain(out: Path, settings: PretrainSettings) -> dict[str, float]:
     tokenizer = PreTrainedTokenizerFast.from_pretrained(out)
     model = fresh_model(tokenizer, seed_of("model", settings.seed) % 2**31).to(settings.device)
     heads = nn.ModuleList(nn.Linear(model.config.vision_config.hidden_size, n) for n in CLASSES).to(settings.device)
+    pointer = Pointer(model)
     named = [*model.named_parameters(), *heads.named_parameters()]
     decayed = [p for _, p in named if p.ndim > 1]
     plain = [p for _, p in named if p.ndim <= 1]
@@ -193,7 +229,7 @@ def pretrain(out: Path, settings: PretrainSettings) -> dict[str, float]:
         optimiser.load_state_dict(kept["optimiser"])
         start = kept["step"]
     model.train()
-    sums = {"text": 0.0, "dense": 0.0, "rows": 0}
+    sums = {"text": 0.0, "dense": 0.0, "pointing": 0.0, "rows": 0}
     begun = time.monotonic()
     log = (out / "pretrain_log.jsonl").open("a")
     with progress("pretrain", settings.steps, "steps", done=start) as tick, log:
@@ -204,8 +240,8 @@ def pretrain(out: Path, settings: PretrainSettings) -> dict[str, float]:
             for group in optimiser.param_groups:
                 group["lr"] = rate(step, settings)
             with torch.autocast(settings.device.partition(":")[0], torch.bfloat16):
-                text, dense = losses(model, heads, batch)
-            (text + settings.dense_weight * dense).backward()
+                text, dense, pointing = losses(model, heads, batch, pointer)
+            (text + settings.dense_weight * dense + settings.pointing_weight * pointing).backward()
             nn.utils.clip_grad_norm_([p for _, p in named], 1.0)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
@@ -215,15 +251,17 @@ def pretrain(out: Path, settings: PretrainSettings) -> dict[str, float]:
                 )
             sums["text"] += text.item()
             sums["dense"] += dense.item()
+            sums["pointing"] += pointing.item()
             sums["rows"] += len(batch["input_ids"])
             if (step + 1) % 50 == 0:
                 row = {
                     "step": step + 1, "text": round(sums["text"] / 50, 4), "dense": round(sums["dense"] / 50, 4),
+                    "pointing": round(sums["pointing"] / 50, 4),
                     "rows_per_s": round(sums["rows"] / (time.monotonic() - begun), 1),
                 }  # fmt: skip
                 log.write(json.dumps(row) + "\n")
                 log.flush()
-                sums, begun = {"text": 0.0, "dense": 0.0, "rows": 0}, time.monotonic()
+                sums, begun = {"text": 0.0, "dense": 0.0, "pointing": 0.0, "rows": 0}, time.monotonic()
             tick(1, f"text {text.item():.3f} dense {dense.item():.3f}")
             if (step + 1) % settings.save_every == 0:
                 part = state.with_suffix(".part")
