@@ -17,6 +17,7 @@ from visift.models.builtin.architecture import fresh_model, image_processor, sav
 from visift.models.builtin.pretrain import (
     CLASSES,
     Encoder,
+    Pointer,
     PretrainSettings,
     batches,
     collate,
@@ -46,9 +47,9 @@ def test_pre_training_spells_a_row_as_the_chat_template_does(tokenizer):
     encode = Encoder(tokenizer)
     for index in range(40):
         row = make_row(rng("spelling", index), simple=False, hard=0.1)
-        ids, weights = encode(row)
+        ids, weights, _ = encode(row)
         messages = []
-        for k, (question, answer) in enumerate(row.rounds):
+        for k, (question, answer, _) in enumerate(row.rounds):
             pictures = [{"type": "image"}] * (49 * len(row.pictures) if k == 0 else 0)
             messages.append({"role": "user", "content": [*pictures, {"type": "text", "text": question}]})
             messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
@@ -62,9 +63,9 @@ def test_no_lesson_puts_a_number_on_an_object_or_compares_pictures():
     for index in range(300):
         row = make_row(rng("honest", index), simple=False, hard=0.1)
         if len(row.pictures) > 1:
-            asked = " ".join(q for q, _ in row.rounds).lower()
+            asked = " ".join(q for q, *_ in row.rounds).lower()
             assert not any(word in asked for word in ("differ", "change", "same", "compare", "both"))
-        for question, _ in row.rounds:
+        for question, *_ in row.rounds:
             assert not (re.search(r"number \d", question) and any(shape in question for shape in SHAPES))
 
 
@@ -79,6 +80,37 @@ def test_digits_keep_clear_of_objects():
             half = t.diameter // 2
             square = np.s_[t.y - half : t.y + half, t.x - half : t.x + half]
             assert np.array_equal(before[square], picture[square])
+
+
+def test_a_round_points_at_the_patches_of_what_it_is_about(tokenizer):
+    """The label is the token before the answer and, of the row's picture tokens, those over the thing's middle."""
+    encode = Encoder(tokenizer)
+    checked = 0
+    for index in range(60):
+        row = make_row(rng("pointing", index), simple=False, hard=0.0)
+        ids, _, looks = encode(row)
+        about = [asked for asked in row.rounds if asked.cells]
+        assert len(looks) == len(about)
+        for (at, cells), asked in zip(looks, about, strict=True):
+            assert ids[at] == encode.one["<|assistant|>"]
+            assert all(ids[c] == encode.one["<image>"] for c in cells)
+            shapes = {int(np.concatenate(row.labels)[c, 0]) for c in asked.cells}
+            named = [1 + SHAPES.index(s) for s in SHAPES if f" {s}" in asked.question and "A. " not in asked.question]
+            if len(named) == 1:
+                assert named[0] in shapes, asked
+                checked += 1
+    assert checked > 40
+
+
+def test_the_pointing_loss_by_hand(tokenizer):
+    model = fresh_model(tokenizer, seed=0)
+    pointer = Pointer(model)
+    pointer.weights = torch.tensor([[[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.2, 0.3, 0.5]]])  # (1, 3, 3)
+    batch = {
+        "pointing": torch.tensor([[0, 2], [0, 1]]),
+        "pointed": torch.tensor([[True, True, False], [True, False, False]]),
+    }
+    assert pointer.loss(batch).item() == pytest.approx(np.log(2), abs=1e-4)
 
 
 def test_patch_labels_say_what_stands_there():
@@ -129,7 +161,7 @@ def test_the_text_loss_is_the_mean_over_rounds_of_the_model_s_own(tokenizer):
     rows = [(*encode(r), r) for r in (make_row(rng("loss", k), False, 0.0) for k in range(4))]
     batch = collate(rows, encode.pad)
     with torch.no_grad():
-        text, dense = losses(model, heads, batch)
+        text, dense, pointing = losses(model, heads, batch, Pointer(model))
         pixels = batch["pixels"].permute(0, 3, 1, 2).float() / 127.5 - 1
         whole = model(
             input_ids=batch["input_ids"],
@@ -142,7 +174,7 @@ def test_the_text_loss_is_the_mean_over_rounds_of_the_model_s_own(tokenizer):
     rounds = sum(len(r.rounds) for *_, r in rows)
     assert weights.sum().item() == pytest.approx(rounds, abs=1e-4)
     assert text.item() == pytest.approx(((each * weights).sum() / rounds).item(), abs=1e-5)
-    assert torch.isfinite(dense)
+    assert torch.isfinite(dense) and torch.isfinite(pointing)
 
 
 def test_batches_are_the_same_after_a_restart(tokenizer):
