@@ -105,7 +105,7 @@ def test_a_round_points_at_the_patches_of_what_it_is_about(tokenizer):
 def test_the_pointing_loss_by_hand(tokenizer):
     model = fresh_model(tokenizer, seed=0)
     pointer = Pointer(model)
-    pointer.weights = torch.tensor([[[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.2, 0.3, 0.5]]])  # (1, 3, 3)
+    pointer.weights = {(0, 0): torch.tensor([[[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.2, 0.3, 0.5]]])}  # (1, 3, 3)
     batch = {
         "pointing": torch.tensor([[0, 2], [0, 1]]),
         "pointed": torch.tensor([[True, True, False], [True, False, False]]),

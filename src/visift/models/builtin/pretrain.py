@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from visift.sources.tabletop import COLOURS, SHAPES, SIZES, caption, draw_things
 
 PATCHES = 49
 FIRST_PATCH = 2  # position of a row's first picture token: <s>, <|user|>, then the pictures
-POINTING_LAYER, POINTING_HEAD = 3, 0  # the attention head that is taught where to look
+POINTING = ((2, 0), (3, 0), (3, 1), (4, 0))  # layer, head: the attention heads that are taught where to look
 CLASSES = (1 + len(SHAPES), 1 + len(COLOURS), 1 + len(SIZES), 1 + lessons.MAX_DIGIT)
 SORT_OVER = 8  # batches whose rows are sorted by length together: little padding
 
@@ -47,7 +47,7 @@ class PretrainSettings(BaseModel):
     decay: float = 0.3  # share of the steps at the end over which the rate falls to zero
     simple: float = 0.12  # share of the steps at the start with captions and digits only
     dense_weight: float = 0.5
-    pointing_weight: float = 0.3  # of the label "before the answer, look at what it is about"
+    pointing_weight: float = 1.0  # of the label "before the answer, look at what it is about"
     hard: float = 0.1  # share of scenes from levels 1 and 2
     vocab_size: int = 2048
     seed: int = 0
@@ -159,22 +159,29 @@ def collate(rows: list[Any], pad: int) -> dict[str, torch.Tensor]:
 
 
 class Pointer:
-    """Keeps the attention weights of the taught head of the last forward pass."""
+    """Keeps the attention weights of the taught heads of the last forward pass."""
 
     def __init__(self, model: LlavaForConditionalGeneration) -> None:
-        self.weights: torch.Tensor | None = None  # (B, T, T)
-        model.model.language_model.layers[POINTING_LAYER].self_attn.register_forward_hook(self._keep)
+        self.weights: dict[tuple[int, int], torch.Tensor] = {}  # (layer, head) -> (B, T, T)
+        for layer, head in POINTING:
+            attention = model.model.language_model.layers[layer].self_attn
+            attention.register_forward_hook(partial(self._keep, layer, head))
 
-    def _keep(self, module: nn.Module, args: Any, output: tuple[torch.Tensor, torch.Tensor]) -> None:
-        self.weights = output[1][:, POINTING_HEAD]
+    def _keep(
+        self, layer: int, head: int, module: nn.Module, args: Any, output: tuple[torch.Tensor, torch.Tensor]
+    ) -> None:
+        self.weights[layer, head] = output[1][:, head]
 
     def loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """-log of the attention that falls on the patches of what is asked about, at the last token before the answer."""
-        assert self.weights is not None
-        if not len(batch["pointing"]):
-            return self.weights.new_zeros(())
-        rows = self.weights[batch["pointing"][:, 0], batch["pointing"][:, 1]].float()  # (L, T)
-        return -((rows * batch["pointed"]).sum(-1) + 1e-6).log().mean()
+        """-log of the attention that falls on the patches of what is asked about, at the last token before the answer;
+        the mean over questions and taught heads."""
+        row, at = batch["pointing"].unbind(1)  # (L,) each
+        if not len(row):
+            return batch["weights"].new_zeros(())
+        fallen = torch.stack(
+            [(w[row, at].float() * batch["pointed"]).sum(-1) for w in self.weights.values()]
+        )  # (heads, L)
+        return -(fallen + 1e-6).log().mean()
 
 
 def losses(
@@ -193,11 +200,15 @@ def losses(
     logits = model.lm_head(hidden.last_hidden_state[:, :-1][keep])  # (learnt, V)
     each = nn.functional.cross_entropy(logits.float(), batch["input_ids"][:, 1:][keep], reduction="none")
     text = (each * weights[keep]).sum() / weights.sum()
-    dense = sum(
-        nn.functional.cross_entropy(head(features).flatten(0, 1).float(), batch["dense"][..., k].flatten())
-        for k, head in enumerate(heads)
-    )
+    dense = sum(_dense(head(features).float(), batch["dense"][..., k]) for k, head in enumerate(heads))
     return text, dense, pointer.loss(batch)
+
+
+def _dense(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Patches that show something count as much as the many that do not; logits (P, patches, C), labels (P, patches)."""
+    each = nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+    shown = labels.flatten() > 0
+    return 0.5 * each[shown].sum() / shown.sum().clamp(min=1) + 0.5 * each[~shown].sum() / (~shown).sum().clamp(min=1)
 
 
 def rate(step: int, s: PretrainSettings) -> float:
