@@ -16,7 +16,10 @@ from visift.core.errors import DataError
 from visift.formats import recognise, rows
 
 SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-ROWS = st.lists(st.dictionaries(st.text("ab", max_size=2), JSON | st.floats(allow_nan=False, allow_infinity=False), max_size=4), max_size=6)
+ROWS = st.lists(
+    st.dictionaries(st.text("ab", max_size=2), JSON | st.floats(allow_nan=False, allow_infinity=False), max_size=4),
+    max_size=6,
+)
 
 
 @SHARED

@@ -378,7 +378,7 @@ def test_interrupt_ends_at_once(tmp_path: Path) -> None:
     with serving(lambda n, _: ("slow", 30, "late")) as server:
         process = subprocess.Popen(
             [sys.executable, "-m", "visift", *words, server.url], stderr=subprocess.PIPE, text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  a shell's background jobs ignore it
         )  # fmt: skip
         while not server.calls and process.poll() is None:
             time.sleep(0.02)
