@@ -9,8 +9,9 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-import visift.models
 from visift.core.seeds import rng
+from visift.evals.answer import answer
+from visift.evals.score import score
 from visift.models.attention import plain_attention
 from visift.models.builtin import FOLDER, lessons
 from visift.models.builtin.architecture import fresh_model, image_processor, save
@@ -27,7 +28,8 @@ from visift.models.builtin.pretrain import (
     rate,
 )
 from visift.models.builtin.tokenizer import train_tokenizer
-from visift.sources.tabletop import COLOURS, SHAPES, SIDE, SIZES, draw_things, place_things
+from visift.sources.tabletop import COLOURS, SHAPES, SIDE, SIZES, Tabletop, draw_things, place_things
+from visift.synth.frame import synthesise
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +51,10 @@ def test_pre_training_spells_a_row_as_the_chat_template_does(tokenizer):
         row = make_row(rng("spelling", index), simple=False, hard=0.1)
         ids, weights, _ = encode(row)
         messages = []
-        for k, (question, answer, _) in enumerate(row.rounds):
+        for k, (question, reply, _) in enumerate(row.rounds):
             pictures = [{"type": "image"}] * (49 * len(row.pictures) if k == 0 else 0)
             messages.append({"role": "user", "content": [*pictures, {"type": "text", "text": question}]})
-            messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
+            messages.append({"role": "assistant", "content": [{"type": "text", "text": reply}]})
         told = tokenizer.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True)
         assert ids == told["input_ids"]
         assert [x > 0 for x in weights] == [bool(m) for m in told["assistant_masks"]]
@@ -203,7 +205,16 @@ def test_plain_attention_is_softmax_attention(boolean):
     assert torch.allclose(got.transpose(1, 2), want, atol=1e-6)
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not (FOLDER / "model.safetensors").exists(), reason="the shipped weights are not there")
-def test_the_shipped_base_describes_what_it_sees():
+def test_the_shipped_base_describes_what_it_sees(tmp_path):
+    """Captions of held-out scenes; a base that cannot see recalls next to nothing."""
     assert (FOLDER / "model.safetensors").stat().st_size <= 12 << 20
-    assert visift.models.load("builtin").model.config.model_type == "llava"
+    synthesise("questions", Tabletop(12, split="held-out"), tmp_path / "q", skill="caption", per_scene=1)
+    answer("caption", "builtin", tmp_path / "q", tmp_path / "a.jsonl", max_new_tokens=64)
+    seen = score("caption", tmp_path / "a.jsonl", questions=tmp_path / "q")["metrics"]["recall"]["value"]
+    grey = tmp_path / "grey.jsonl"
+    answer("caption", "builtin", tmp_path / "q", grey, max_new_tokens=64, grey=True)
+    blind = score("caption", grey, questions=tmp_path / "q")["metrics"]["recall"]["value"]
+    assert seen > 0.6
+    assert blind < 0.3
