@@ -19,6 +19,7 @@ from visift.core.progress import progress
 from visift.core.types import Answer, Conversation
 from visift.evals.engine import Engine, Mode, Question
 from visift.models import Vlm, fingerprint, load
+from visift.models.precision import fast_bf16
 
 
 def answer(
@@ -78,9 +79,10 @@ def answer(
 
 
 def ready(model: str) -> Vlm:
-    """The model as it answers: bf16 on a GPU where there is one, else float32."""
-    vlm = load(model, dtype=torch.bfloat16 if torch.cuda.is_available() else torch.float32)
-    if torch.cuda.is_available():
+    """The model as it answers: bf16 on a GPU that is fast at it, else float32."""
+    gpu = torch.cuda.is_available()
+    vlm = load(model, dtype=torch.bfloat16 if gpu and fast_bf16("cuda") else torch.float32)
+    if gpu:
         vlm.model.to("cuda")
     return vlm
 

@@ -34,6 +34,7 @@ from visift.core.files import once, read_json, write_atomic, write_json
 from visift.core.progress import progress
 from visift.models import Renderer, Vlm, fingerprint, load
 from visift.models.pictures import Pictures
+from visift.models.precision import fast_bf16
 from visift.train import checkpoint
 from visift.train.pack import PackedCollator, check_packing
 from visift.train.plan import Plan, make_plan, order, padding_share
@@ -150,10 +151,12 @@ def _first_process_first() -> AbstractContextManager[Any]:
 
 def _arguments(out: Path, settings: TrainSettings, steps: int, micro: int, accumulate: int) -> TrainingArguments:
     hf_logging.disable_progress_bar()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    bf16 = fast_bf16(device) if settings.bf16 is None else settings.bf16
     return TrainingArguments(
         output_dir=str(out / "checkpoints"), max_steps=steps, per_device_train_batch_size=micro,
-        gradient_accumulation_steps=accumulate, max_grad_norm=settings.clip, seed=settings.seed, bf16=settings.bf16,
-        use_cpu=not torch.cuda.is_available(), save_strategy="steps", save_steps=settings.save_every,
+        gradient_accumulation_steps=accumulate, max_grad_norm=settings.clip, seed=settings.seed, bf16=bf16,
+        use_cpu=device == "cpu", save_strategy="steps", save_steps=settings.save_every,
         logging_strategy="steps" if settings.report_to else "no", logging_steps=settings.log_every,
         report_to=list(settings.report_to) or "none", disable_tqdm=True, remove_unused_columns=False,
         ignore_data_skip=True,  # our sampler starts where the run stopped; nothing is to be skipped

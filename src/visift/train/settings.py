@@ -30,7 +30,7 @@ class TrainSettings(BaseModel):
     eps: float = Field(1e-8, gt=0)
     clip: float = Field(1.0, ge=0)  # gradient norm; 0 = off
     seed: int = 0
-    bf16: bool = True  # autocast over fp32 weights
+    bf16: bool | None = None  # autocast over fp32 weights; None = where the device is fast at it
     max_length: int = Field(2048, ge=8)  # tokens a row; longer rows are left out and counted, never cut
     max_rejected: float = Field(0.05, ge=0, le=1)  # a larger share of rows left out stops the run
     group_by_length: bool = True

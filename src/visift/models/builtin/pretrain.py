@@ -27,6 +27,7 @@ from visift.models.builtin import lessons
 from visift.models.builtin.architecture import fresh_model, save
 from visift.models.builtin.lessons import Asked, Row
 from visift.models.builtin.tokenizer import ASSISTANT, BOS, END, IMAGE, USER, train_tokenizer
+from visift.models.precision import fast_bf16
 from visift.sources.tabletop import COLOURS, SHAPES, SIZES, caption, draw_things, ground, place_things
 
 PATCHES = 49
@@ -240,6 +241,7 @@ def pretrain(out: Path, settings: PretrainSettings) -> dict[str, float]:
         optimiser.load_state_dict(kept["optimiser"])
         start = kept["step"]
     model.train()
+    kind, bf16 = torch.device(settings.device).type, fast_bf16(settings.device)
     sums = {"text": 0.0, "dense": 0.0, "pointing": 0.0, "rows": 0}
     begun = time.monotonic()
     log = (out / "pretrain_log.jsonl").open("a")
@@ -250,7 +252,7 @@ def pretrain(out: Path, settings: PretrainSettings) -> dict[str, float]:
             batch = {k: v.to(settings.device) for k, v in batch.items()}
             for group in optimiser.param_groups:
                 group["lr"] = rate(step, settings)
-            with torch.autocast(settings.device.partition(":")[0], torch.bfloat16):
+            with torch.autocast(kind, torch.bfloat16, enabled=bf16):
                 text, dense, pointing = losses(model, heads, batch, pointer)
             (text + settings.dense_weight * dense + settings.pointing_weight * pointing).backward()
             nn.utils.clip_grad_norm_([p for _, p in named], 1.0)
