@@ -135,7 +135,9 @@ def many(out: Path, per_picture: int = 9) -> Path:
 SHARING = [n for n in tiny_families.BUILDERS if n not in ("paligemma", "instructblip")]
 
 
-@pytest.mark.parametrize("family", SHARING)
+@pytest.mark.parametrize(
+    "family", ["llava", *(pytest.param(n, marks=pytest.mark.integration) for n in SHARING if n != "llava")]
+)
 def test_questions_on_one_picture_share_it_and_get_the_same_answers(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

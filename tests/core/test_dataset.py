@@ -56,6 +56,7 @@ def _kill_test(tmp_path: Path, kills: int, workers: int, seed: int) -> None:
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
 
 
+@pytest.mark.integration
 def test_a_killed_build_ends_with_the_same_bytes(tmp_path: Path) -> None:
     _kill_test(tmp_path, kills=2, workers=1, seed=1)
 

@@ -240,6 +240,7 @@ def test_a_kill_right_after_the_card_leaves_nothing_behind(place: Path) -> None:
     assert (place / "out/README.md").read_bytes() == page and not (place / "out/.build").exists()
 
 
+@pytest.mark.integration
 def test_a_killed_mixture_ends_with_the_same_bytes(place: Path) -> None:
     rows = [llava_row(f"r{k}", f"{k % 5}.png", f"answer {k} " + "word " * 50) for k in range(6000)]
     (place / "llava.json").write_text(json.dumps(rows))

@@ -34,7 +34,7 @@ from visift.synth.frame import synthesise
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return train_tokenizer(corpus(rows=600))
+    return train_tokenizer(corpus(rows=200))
 
 
 def test_the_tokenizer_spells_everything_and_splits_digits(tokenizer):

@@ -239,6 +239,7 @@ def test_replies_come_in_order_and_the_unusable_in_their_place() -> None:
         assert isinstance(reply, UnusableReply) if k % 5 == 0 else reply.text == f"r{k}"  # type: ignore[union-attr]
 
 
+@pytest.mark.integration
 def test_concurrency_is_bounded_grows_and_halves() -> None:
     full = threading.Event()
     holder: list[Faulty] = []
@@ -268,6 +269,7 @@ def test_concurrency_is_bounded_grows_and_halves() -> None:
             assert before / 2 <= client.concurrency < before * 0.75
 
 
+@pytest.mark.integration
 def test_overloaded_server_is_left_room() -> None:
     """A server that refuses more than 3 calls at a time is found out without giving up."""
     holder: list[object] = []
@@ -372,6 +374,7 @@ def test_close_ends_calls_under_way() -> None:
             client.ask(ask())
 
 
+@pytest.mark.integration
 def test_interrupt_ends_at_once(tmp_path: Path) -> None:
     """Ctrl-C while all threads wait for a slow server."""
     words = ["synth", "listing", "--tabletop", "30", "--out", str(tmp_path / "a"), "--teacher-model", "m", "--teacher"]

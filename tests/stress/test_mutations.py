@@ -172,6 +172,7 @@ def run(folder: Path, count: int, seed: int) -> None:
     assert min(seen.get("error", 0), seen.get("rejected", 0)) > count // 20, seen  # both ways out were taken
 
 
+@pytest.mark.integration
 def test_mutations(tmp_path: Path) -> None:
     run(tmp_path / "world", 300, seed=0)
 

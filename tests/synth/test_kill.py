@@ -71,6 +71,7 @@ def check(tmp_path: Path, kills: int, scenes: int, workers: int) -> None:
     assert whole == killed and len(whole) == scenes + len(list((out / "conversations").iterdir())) * 2 + 2
 
 
+@pytest.mark.integration
 def test_two_kills(tmp_path: Path) -> None:
     check(tmp_path, kills=2, scenes=160, workers=1)
 

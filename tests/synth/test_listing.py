@@ -60,6 +60,7 @@ def test_tabletop(tmp_path: Path) -> None:
     check_dataset(tmp_path / "a")
 
 
+@pytest.mark.integration
 def test_same_bytes_on_two_workers(tmp_path: Path) -> None:
     synthesise("listing", Tabletop(40), tmp_path / "a")
     synthesise("listing", Tabletop(40), tmp_path / "b", workers=2)

@@ -99,7 +99,7 @@ def test_listing(tmp_path: Path) -> None:
 
 
 def test_bytes_do_not_depend_on_the_order_of_replies(tmp_path: Path) -> None:
-    source = Tabletop(16)
+    source = Tabletop(10)
     known = truth(source, tmp_path / "marks")
 
     def plan(n: int, body: dict[str, Any]) -> Any:
@@ -308,6 +308,7 @@ def test_large_picture_is_sent_smaller() -> None:
     assert Image.open(BytesIO(_to_send(jpeg_bytes(Image.new("RGB", (3000, 1500)))))).size == (1024, 512)
 
 
+@pytest.mark.integration
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Model by the server's list, key by the environment, cap by a price; then the cap is raised and the run goes on."""
     known = truth(Tabletop(10), tmp_path / "marks")

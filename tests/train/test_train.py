@@ -262,6 +262,7 @@ def test_a_loss_that_is_no_number_stops_with_the_rows(base: Path, mixed: Path, t
         train(str(base), [mixed], "full", tmp_path / "run", changed(lr=1e12, clip=0.0, warmup=0, steps=20))
 
 
+@pytest.mark.integration
 def test_bf16_learns_as_fp32_does(base: Path, mixed: Path, tmp_path: Path) -> None:
     for name, bf16 in (("a", True), ("b", False)):
         train(str(base), [mixed], "sft", tmp_path / name, changed(bf16=bf16))
@@ -296,6 +297,7 @@ def test_two_processes_give_the_same_curve(base: Path, mixed: Path, tmp_path: Pa
     assert [r["loss"] for r in one] == pytest.approx([r["loss"] for r in two], abs=2e-5)
 
 
+@pytest.mark.integration
 def test_processes_that_prepare_batches_change_nothing(base: Path, mixed: Path, tmp_path: Path) -> None:
     train(str(base), [mixed], "sft", tmp_path / "a", changed(steps=3))
     train(str(base), [mixed], "sft", tmp_path / "b", changed(steps=3, workers=2))

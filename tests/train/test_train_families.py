@@ -93,6 +93,7 @@ def test_a_stopped_run_goes_on_exactly(
     assert found[0] == found[1]
 
 
+@pytest.mark.integration
 def test_plain_trainer_loses_a_llavas_weights_on_resume(tmp_path: Path) -> None:
     """The trap that our checkpoints avoid; when transformers repairs it, this test says so."""
     base = tiny_families.BUILDERS["llava"](tmp_path / "base")
