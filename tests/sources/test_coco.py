@@ -213,3 +213,25 @@ def test_panoptic_without_its_png(tmp_path: Path) -> None:
     (tmp_path / "panoptic" / "a.png").unlink()
     (scene,) = CocoSource(tmp_path / "images", panoptic=path)
     assert scene.regions == () and "missing" in scene.faults[0][1]
+
+
+def test_lvis_says_what_it_did_not_look_for(tmp_path: Path) -> None:
+    """Beside COCO's instances LVIS adds what COCO does not name, and what is surely absent or not counted to the end."""
+    names = ("alarm_clock", "shirt", "basket", "dress")
+    lvis = coco(
+        images=[{"id": 7, "coco_url": "http://images.cocodataset.org/val2017/b.jpg", "width": 40, "height": 30,
+                 "neg_category_ids": [3], "not_exhaustive_category_ids": [2, 1]}],
+        annotations=[{"id": 1, "image_id": 7, "category_id": 2, "bbox": [0, 0, 9, 9], "segmentation": [[0, 0, 9, 0, 9, 9, 0, 9]]},
+                     {"id": 2, "image_id": 7, "category_id": 1, "bbox": [0, 0, 9, 9], "segmentation": [[0, 0, 9, 0, 9, 9, 0, 9]]}],
+        categories=[{"id": k, "name": name, "synset": f"{name}.n.01"} for k, name in enumerate(names, 1)],
+    )  # fmt: skip
+    both = CocoSource(tmp_path / "images", write(tmp_path, coco()), lvis=write(tmp_path, lvis, "lvis.json"))
+    scene, other = both
+    assert [(r.id, r.category) for r in scene.regions] == [("coco-ann:12", "wine glass"), ("lvis-ann:1", "shirt")]
+    assert (scene.absent, scene.uncounted) == (("basket",), ("shirt",)) and (other.absent, other.uncounted) == ((), ())
+    assert both.categories == ("dog", "wine glass") and both.open(scene).size == (40, 30)
+    alone = next(iter(CocoSource(tmp_path / "images", tmp_path / "lvis.json")))
+    assert [r.category for r in alone.regions] == ["shirt", "alarm clock"]
+    assert (alone.absent, alone.uncounted) == (("basket",), ("alarm clock", "shirt"))
+    with pytest.raises(DataError, match="no LVIS file"):
+        list(CocoSource(tmp_path / "images", lvis=tmp_path / "instances.json"))

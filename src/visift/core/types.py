@@ -30,6 +30,7 @@ class Region:
     segmentation: list[list[float]] | RLE | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
     crowd: bool = False
+    stuff: bool = False  # sky, grass: what has no number
 
     @property
     def name(self) -> str:
@@ -94,11 +95,26 @@ def encode_rle(mask: np.ndarray) -> RLE:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A question about a picture as a public file holds it. `form` is the response form that its answer has; `request`
+    says whether the form still has to be asked for."""
+
+    source: str  # the file's format, such as `vqav2`
+    question: str
+    answer: str
+    form: str
+    licence: str = ""
+    request: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
-    """A picture and what is known of it; nothing drawn, nothing asked.
+    """A picture and what is known of it; nothing drawn.
 
     `root` names an image root of the source and `path` lies under it. `faults` are annotations that the source left out:
-    id and reason each; whoever makes something of the scene counts them as rejected.
+    id and reason each; whoever makes something of the scene counts them as rejected. `absent` names what annotators
+    looked for in this picture and did not find, `uncounted` the categories of which it may hold more than the regions say
+    (both LVIS); `asked` is what question files ask about it.
     """
 
     id: str
@@ -110,6 +126,9 @@ class Scene:
     regions: tuple[Region, ...] = ()
     captions: tuple[str, ...] = ()
     faults: tuple[tuple[str, str], ...] = ()
+    absent: tuple[str, ...] = ()
+    uncounted: tuple[str, ...] = ()
+    asked: tuple[Asked, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,14 @@ import math
 import re
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard
 
 import numpy as np
 from PIL import Image
 
+from visift.core.coco_words import named, phrases
 from visift.core.errors import DataError, UsageError
 from visift.core.files import sha256_file, under
 from visift.core.types import Region, Scene
@@ -61,18 +62,21 @@ class Index:
     """What one pass over the files yields."""
 
     pictures: list[tuple[Id, str, int, int, str]]  # id, path under the image root, width, height, licence
+    unsure: dict[Id, tuple[tuple[str, ...], tuple[str, ...]]]  # LVIS: names absent, names not counted to the end
     categories: dict[int, tuple[str, bool]]  # id -> name, is a thing (not stuff)
     instances: Rows | None
     captions: Rows | None
     panoptic: Rows | None
+    lvis: Rows | None
+    lvis_categories: dict[int, tuple[str, bool]]  # their ids are not COCO's; without those that COCO itself names
     closed: bool  # every category was looked for in every picture, so an absent one is absent
 
 
 class CocoSource:
     """Scenes of a COCO-format folder. Needs `images` and at least one of the three files.
 
-    With instances and panoptic both given, panoptic adds only its stuff. Masks of panoptic lie in a folder of PNGs beside
-    the JSON, named as it is. Raises UsageError for no file, DataError for a missing folder; file contents are checked when
+    With instances and panoptic both given, panoptic adds only its stuff; LVIS beside instances adds only what COCO's 80
+    categories do not name. Masks of panoptic lie in a folder of PNGs beside the JSON, named as it is. Raises UsageError for no file, DataError for a missing folder; file contents are checked when
     scenes are first asked for.
     """
 
@@ -83,11 +87,17 @@ class CocoSource:
         captions: Path | None = None,
         panoptic: Path | None = None,
         root: str = "images",
+        lvis: Path | None = None,
     ) -> None:
         self.images, self.root = Path(images), root
         self.files: dict[str, Path] = {
             kind: Path(path)
-            for kind, path in (("instances", annotations), ("captions", captions), ("panoptic", panoptic))
+            for kind, path in (
+                ("instances", annotations),
+                ("captions", captions),
+                ("panoptic", panoptic),
+                ("lvis", lvis),
+            )
             if path is not None
         }
         if not self.files:
@@ -142,6 +152,14 @@ class CocoSource:
                     regions.append(region_from(row, index.categories))
                 except DataError as e:
                     faults.append((e.where, e.what))
+        for row in index.lvis.of(handles["lvis"], number) if index.lvis else ():
+            if row.get("category_id") in index.lvis_categories:
+                try:
+                    regions.append(
+                        replace(region_from(row, index.lvis_categories), id=f"lvis-ann:{row.get('id', '?')}")
+                    )
+                except DataError as e:
+                    faults.append((e.where, e.what))
         if index.panoptic:
             for row in index.panoptic.of(handles["panoptic"], number):
                 try:
@@ -158,8 +176,9 @@ class CocoSource:
             else:
                 faults.append((f"coco-caption:{row.get('id', '?')}", "field 'caption' is no text"))
         return Scene(
-            f"coco:{identity}", self.root, path, width, height, licence, tuple(regions), tuple(captions), tuple(faults)
-        )
+            f"coco:{identity}", self.root, path, width, height, licence, tuple(regions), tuple(captions), tuple(faults),
+            *index.unsure.get(identity, ((), ())),
+        )  # fmt: skip
 
     def open(self, scene: Scene) -> Image.Image:
         return open_rgb(under(self.images, scene.path), (scene.width, scene.height))
@@ -194,16 +213,24 @@ def read_index(images: Path, files: dict[str, Path]) -> Index:
     pictures: dict[Id, int] = {}
     listed: list[tuple[Id, str, int, int, str]] = []
     categories: dict[int, tuple[str, bool]] = {}
+    lvis_categories: dict[int, tuple[str, bool]] = {}
+    unsure: dict[Id, tuple[tuple[str, ...], tuple[str, ...]]] = {}
     rows: dict[str, Rows] = {}
     closed = True
     for kind, path in files.items():
         found = _read_file(path)
-        closed = closed and not found.lvis
+        if kind == "lvis" and not found.lvis:
+            raise DataError("is no LVIS file: its categories have no synset", where=path, remedy="check --lvis")
+        closed = closed and (kind == "lvis" or not found.lvis)
         for identity, name, width, height, licence in found.pictures:
             if identity not in pictures:
                 pictures[identity] = len(listed)
                 listed.append((identity, name, width, height, found.licences.get(licence, "")))
-        categories.update(found.categories)
+        if kind == "lvis" and "instances" in files:  # what COCO looked for is told by COCO
+            coco = phrases()
+            found.categories = {k: v for k, v in found.categories.items() if not named(v[0], coco)}
+        unsure |= _unsure(found)
+        (lvis_categories if kind == "lvis" else categories).update(found.categories)
         if kind != "captions" and not found.categories:
             raise DataError(
                 f"has no categories, so it is no COCO {kind} file", where=path, remedy="check which file is which"
@@ -218,9 +245,19 @@ def read_index(images: Path, files: dict[str, Path]) -> Index:
     for row in rows.values():
         row.seal(len(listed))
     _unique_paths(listed, next(iter(files.values())))
-    if not closed and not (images / listed[0][1]).is_file():
+    if (not closed or "lvis" in rows) and not (images / listed[-1][1]).is_file():
         listed = [(i, p.rpartition("/")[2], w, h, lic) for i, p, w, h, lic in listed]  # LVIS names the split's folder
-    return Index(listed, categories, rows.get("instances"), rows.get("captions"), rows.get("panoptic"), closed)
+    held = (rows.get(kind) for kind in ("instances", "captions", "panoptic", "lvis"))
+    return Index(listed, unsure, categories, *held, lvis_categories, closed)
+
+
+def _unsure(found: _File) -> dict[Id, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """What an LVIS file says about each picture: names that are surely absent, and names not counted to the end."""
+
+    def names(ids: list[Any]) -> tuple[str, ...]:
+        return tuple(sorted(found.categories[k][0] for k in ids if k in found.categories))
+
+    return {picture: (names(absent), names(open_)) for picture, (absent, open_) in found.unsure.items()}
 
 
 def _unique_paths(listed: list[tuple[Id, str, int, int, str]], path: Path) -> None:
@@ -241,6 +278,7 @@ class _File:
     offset: array[int] = field(default_factory=lambda: array("q"))
     length: array[int] = field(default_factory=lambda: array("q"))
     lvis: bool = False
+    unsure: dict[Id, tuple[list[Any], list[Any]]] = field(default_factory=dict)  # LVIS: ids absent, ids not counted
 
 
 def _read_file(path: Path) -> _File:
@@ -261,6 +299,10 @@ def _read_file(path: Path) -> _File:
             found.length.append(length)
         elif key == "images":
             found.pictures.append(_picture(value, path))
+            held = [value.get(name) for name in ("neg_category_ids", "not_exhaustive_category_ids")]
+            if any(held):
+                absent, open_ = ([k for k in ids if _is_id(k)] if isinstance(ids, list) else [] for ids in held)
+                found.unsure[found.pictures[-1][0]] = (absent, open_)
         elif key == "categories":
             identity, entry, lvis = _category(value, path)
             found.categories[identity] = entry

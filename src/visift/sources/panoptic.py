@@ -48,7 +48,6 @@ def panoptic_regions(
         box = (columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1)
         x, y, w, h = (float(v) for v in box)
         crowd = bool(segment.get("iscrowd", 0))
-        regions.append(
-            Region(f"coco-seg:{row.get('image_id')}/{identity}", label, (x, y, w, h), encode_rle(mask), {}, crowd)
-        )
+        of = f"coco-seg:{row.get('image_id')}/{identity}"
+        regions.append(Region(of, label, (x, y, w, h), encode_rle(mask), {}, crowd, not thing))
     return regions
