@@ -123,6 +123,17 @@ def llava(ask: Ask, key: Callable[[dict[str, Any]], Hashable] | None = None,
     return read
 
 
+def replies_of(path: Path) -> dict[str, Reply]:
+    """Replies by id, of an answer file of ours or of LLaVA's."""
+    rows = rows_of(path)
+    if rows and "question_id" not in rows[0]:
+        return own_questions.read_answers(path)[0]
+    return {
+        str(get(r, "question_id", object, f"{path}: row {k}")): Reply(text_of(r, f"{path}: row {k}"))
+        for k, r in enumerate(rows, 1)
+    }
+
+
 def _format_sentence(prompt: str) -> str:
     found = FORMAT_SENTENCE.search(prompt)
     return found.group().strip() if found else ""

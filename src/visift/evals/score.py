@@ -6,12 +6,14 @@ import gc
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import visift
 from visift.core.errors import UsageError
 from visift.core.files import sha256_file, write_json, write_jsonl
+from visift.evals import judge as judging
 from visift.evals import tasks
 from visift.evals.metrics import Table
 from visift.evals.task import Files, Item, Rows, Task
@@ -33,6 +35,7 @@ def score(
     out: Path | None = None,
     permute: bool = False,
     seed: int = 0,
+    judge: judging.Judge | None = None,
 ) -> dict[str, Any]:
     """Score an answer file and return the score of interface.md (JSON). With `out`, keep score.json and items.jsonl there.
 
@@ -41,14 +44,17 @@ def score(
     rules       "published" or "fixed" (DEMON)
     permute     tag-listing only: score against names deranged within each picture (a control; should fall to about 0)
     seed        of the derangement and the bootstrap
+    judge       of tasks that need one; None is the offline rule judge. Its verdicts are kept as verdicts.jsonl, which
+                format "verdicts" reads again
 
     Raises UsageError for an unknown task, format or parser; DataError for files that do not hold what they should.
     """
     bench = tasks.get(task)
-    if format not in bench.readers:
-        raise UsageError(
-            f"task {task} cannot be read from format {format!r}", remedy=f"one of: {', '.join(bench.readers)}"
-        )
+    formats = [*bench.readers, *([judging.FORMAT] if bench.rubric else [])]
+    if format not in formats:
+        raise UsageError(f"task {task} cannot be read from format {format!r}", remedy=f"one of: {', '.join(formats)}")
+    if judge is not None and (bench.rubric is None or format not in judging.JUDGED):
+        raise UsageError(f"task {task} in format {format} has nothing to judge", remedy="leave --judge out")
     if permute and task != "tag-listing":
         raise UsageError(f"the truth of task {task} cannot be permuted", remedy="only tag-listing's can")
     names = list(bench.parsers) if parser == "all" else [parser or _own_parser(bench, format)]
@@ -59,7 +65,10 @@ def score(
             )
     first = _own_parser(bench, format) if parser == "all" else names[0]
     with _no_collector():
-        rows = bench.readers[format](Files(answers, questions, references, permute, seed, rules))
+        files = Files(answers, questions, references, permute, seed, rules)
+        rows = judging.read_stored(answers) if format == judging.FORMAT else bench.readers[format](files)
+        if bench.rubric is not None and format in judging.JUDGED:
+            rows = _judged(bench.rubric, bench, judge or judging.Judge(), files, rows, out)
         items = judge_all(bench, rows, first)
         result = summarise(bench, rows, items, first, seed)
         if parser == "all":
@@ -69,6 +78,18 @@ def score(
             write_jsonl(out / "items.jsonl", (_item_row(item) for item in items))
             write_json(out / "score.json", result)
     return result
+
+
+def _judged(
+    rubric: judging.Rubric, bench: Task, judge: judging.Judge, files: Files, rows: Rows, out: Path | None
+) -> Rows:
+    """The rows with the judge's points in place of the answers."""
+    other = bench.against(files, rows.questions) if bench.against else {}
+    verdicts = judging.judged(rubric, judge, rows, other)
+    if out is not None:
+        write_jsonl(out / "verdicts.jsonl", verdicts)
+    found = judging.of_verdicts(verdicts, files.answers)
+    return replace(rows, replies=found.replies, recipe=rows.recipe | {"judge": found.recipe["judge"]})
 
 
 @contextmanager

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from visift.core.types import Conversation, Picture, Provenance, assistant, get, user
+
+if TYPE_CHECKING:
+    from visift.evals.judge import Rubric
 
 Sums = Mapping[str, np.ndarray]  # part -> sums (...,)
 Parse = Callable[["Question", str], Any]  # reply -> what it says, None where it says nothing usable
@@ -149,3 +152,5 @@ class Task:
     baselines: Callable[[list[Question]], dict[str, float]] | None = None
     about: Callable[[list[Question]], dict[str, Any]] | None = None  # goes into the recipe
     ask: Callable[[Files], list[Question]] | None = None  # the benchmark's own published files
+    rubric: Rubric | None = None  # answers need a judge
+    against: Callable[[Files, list[Question]], dict[str, Reply]] | None = None  # what the judge compares them with

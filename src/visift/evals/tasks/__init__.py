@@ -11,7 +11,7 @@ from visift.evals.task import Task
 TASKS: dict[str, str] = {
     "pope": "pope", "mme": "mme", "gqa": "gqa", "vqav2": "vqav2", "seed": "seed", "mmbench": "mmbench",
     "scienceqa": "scienceqa", "textvqa": "textvqa", "mm-vet": "mm_vet", "llava-bench-wild": "llava_bench",
-    "llava-bench-coco": "llava_bench", "owleval": "owleval", "chair": "chair", "demon": "demon", "tag-listing": "tag_listing",
+    "llava-bench-coco": "llava_bench", "owleval": "owleval", "pairwise": "pairwise", "chair": "chair", "demon": "demon", "tag-listing": "tag_listing",
     "counting": "counting", "colour": "colour", "relation": "relation", "caption": "caption",
 }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """MM-Vet: the mean grade of a judge, 0...1 a question, over runs and questions; capabilities are groups. Published grade files are read:
-{id: {"model": […], "content": […], "score": […]}}. A question without a grade, or with one outside 0...1, is unscored, never 0."""
+{id: {"model": […], "content": […], "score": […]}}; answers are graded by a judge of ours. A question without a grade, or with one
+outside 0...1, is unscored, never 0."""
 
 from __future__ import annotations
 
@@ -8,8 +9,9 @@ from typing import Any
 from visift.core.errors import DataError
 from visift.core.files import read_json
 from visift.core.types import get
-from visift.evals import metrics
-from visift.evals.load_answers import recipe_of, source
+from visift.evals import judge as judging
+from visift.evals import metrics, rubrics
+from visift.evals.load_answers import llava, own_or, recipe_of, source
 from visift.evals.task import Files, Question, Reply, Rows, Task, Verdict
 
 
@@ -54,13 +56,20 @@ def read_grades(files: Files) -> Rows:
     return rows
 
 
+def key_of_llava(row: dict[str, Any]) -> str:
+    """LLaVA's question file numbers the questions: 0 is v1_0."""
+    return f"v1_{row['question_id']}" if isinstance(row["question_id"], int) else str(row["question_id"])
+
+
 def judge(question: Question, grades: Any) -> Verdict:
+    if grades is None:
+        return Verdict(0.0, "no answer", {"n": 1.0, "score": 0.0}, False)
     value = sum(grades) / len(grades)
     return Verdict(value, f"graded {' '.join(map(str, grades))}", {"n": 1.0, "score": value})
 
 
 TASK = Task(
-    name="mm-vet", readers={"mm-vet-grades": read_grades},
-    parsers={"default": lambda question, text: [float(s) for s in text.split()]}, judge=judge,
-    metrics=(metrics.rate("score", "score"),), totals=(metrics.total_rate("score", "score"),), headline="score", ask=ask,
+    name="mm-vet", readers={"visift": own_or(ask), "llava": llava(ask, key_of_llava), "mm-vet-grades": read_grades},
+    parsers={"default": judging.numbers}, judge=judge, metrics=(metrics.rate("score", "score"),),
+    totals=(metrics.total_rate("score", "score"),), headline="score", ask=ask, rubric=rubrics.GRADED,
 )  # fmt: skip
