@@ -68,6 +68,7 @@ def test_a_build_killed_many_times_ends_with_the_same_bytes(tmp_path: Path, seed
     _kill_test(tmp_path, kills=5, workers=workers, seed=seed)
 
 
+@pytest.mark.integration
 def test_the_number_of_workers_does_not_show(tmp_path: Path) -> None:
     run(tmp_path / "1", 60, workers=1)
     run(tmp_path / "2", 60, workers=2)

@@ -182,6 +182,7 @@ def test_errors_survive_pickling(kind: type[VisiftError]) -> None:
     assert str(again) == "file.json:3: it broke. mend it" and again.exit_code == error.exit_code
 
 
+@pytest.mark.integration
 def test_errors_cross_a_process_pool() -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, pytest.raises(DataError) as e:
         pool.submit(_fail, DataError).result()

@@ -42,7 +42,7 @@ def place(tmp_path: Path) -> Path:
     """llava.json (20 rows over 5 pictures, 5 text rows), a tagged dataset of ours (6 rows), an evaluation folder."""
     (tmp_path / "pictures").mkdir()
     for k in range(5):
-        photograph(k).save(tmp_path / f"pictures/{k}.png")
+        photograph(k, (160, 120)).save(tmp_path / f"pictures/{k}.png")
     rows = [llava_row(f"r{k}", f"{k % 5}.png") for k in range(20)] + [llava_row(f"t{k}", None) for k in range(5)]
     (tmp_path / "llava.json").write_text(json.dumps(rows))
     (tmp_path / "eval").mkdir()

@@ -24,8 +24,8 @@ PREDICTORS = {
     "wrong": (lambda c: "no" if c.reference == "Yes" else "yes", [0, 0, 0.5], 0),
     "german": (lambda c: "Ja, da ist einer", [0, 0, 0], 720),
     "chinese": (lambda c: "是的", [0, 0, 0], 720),
-    "endless": (lambda c: samples.ENDLESS, [0, 0, 0], 720),
-    "endless yes": (lambda c: "Yes " + samples.ENDLESS, [2 / 3, 0.5, 1], 0),
+    "endless": (lambda c: samples.ENDLESS if c.id[-1] == "0" else "", [0, 0, 0], 720),
+    "endless yes": (lambda c: "Yes " + (samples.ENDLESS if c.id[-1] == "0" else ""), [2 / 3, 0.5, 1], 0),
     "sentences": (lambda c: f"There is {'a' if c.reference == 'Yes' else 'no'} thing.", [1, 1, 0.5], 0),
     # two of the three yes questions of a picture are met, one no question is a false alarm: tp 2, fp 1, fn 1
     "shifted": (lambda c: "Yes" if c.id[-1] in "012" else "No", [2 / 3, 2 / 3, 0.5], 0),

@@ -70,7 +70,7 @@ def test_a_row_survives(name: str) -> None:
     check()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=12)
 @given(st.lists(conversations(), max_size=4))
 @pytest.mark.parametrize("suffix", [".json", ".jsonl"])
 def test_a_file_survives_and_is_recognised(tmp_path: Path, suffix: str, some: list[Conversation]) -> None:

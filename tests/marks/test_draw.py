@@ -68,12 +68,12 @@ def test_numbers_on_photographs_are_read_back_at_336(data: Path) -> None:
 
 
 def test_numbers_on_the_tabletop_are_read_back() -> None:
-    assert legible(Tabletop(60), "clear", 112, 112) >= 0.98
+    assert legible(Tabletop(30), "clear", 112, 112) >= 0.98
 
 
 def test_the_matcher_can_fail() -> None:
     """Numbers shrunk to a few pixels are not read, so reading them at full size says something."""
-    assert legible(Tabletop(40), "clear", 112, 24) < 0.8
+    assert legible(Tabletop(30), "clear", 112, 24) < 0.8
 
 
 def scene_of(boxes: list[tuple[float, float, float, float]], side: int = 112) -> Scene:

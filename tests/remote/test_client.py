@@ -98,6 +98,7 @@ def test_passing_faults_are_survived(fault: tuple[object, ...]) -> None:
         assert again.text == "fine" and again.cached and server.calls == 3
 
 
+@pytest.mark.integration
 def test_slow_server_times_out_even_when_it_drips() -> None:
     with serving(lambda n, _: [("slow", 1.5, "late"), ("drip", 0.1), "fine"][n]) as server:
         with Client(server.url, limits=Limits(timeout=0.4, backoff=0.01)) as client:
@@ -139,6 +140,7 @@ def test_used_up_quota_is_fatal() -> None:
         assert server.calls == 1
 
 
+@pytest.mark.integration
 def test_retry_after_holds_for_every_call() -> None:
     with serving(lambda n, _: status(429, retry_after="1") if n == 0 else "fine") as server:
         with Client(server.url, limits=Limits(backoff=0.01)) as client:
@@ -228,6 +230,7 @@ def test_equal_requests_at_the_same_time_are_one_call() -> None:
         assert len(replies) == 8 and server.calls == 1
 
 
+@pytest.mark.integration
 def test_replies_come_in_order_and_the_unusable_in_their_place() -> None:
     def plan(n: int, body: dict[str, object]) -> object:
         text = body["messages"][0]["content"]  # type: ignore[index]
@@ -285,6 +288,7 @@ def test_overloaded_server_is_left_room() -> None:
             assert server.calls < 160 and client.concurrency < 12
 
 
+@pytest.mark.integration
 def test_requests_per_minute() -> None:
     with serving(lambda n, _: "fine") as server:
         with Client(server.url, limits=Limits(requests_per_minute=600)) as client:  # one in 100 ms
@@ -292,6 +296,7 @@ def test_requests_per_minute() -> None:
     assert 0.8 * 0.8 < max(server.times) - min(server.times) < 2
 
 
+@pytest.mark.integration
 def test_tokens_per_minute() -> None:
     """Every call uses 100 + 900 tokens; at 300,000 a minute 6 calls take at least 5 x 0.2 s."""
     with serving(lambda n, _: completion("fine", "stop", 100, 900)) as server:
@@ -302,6 +307,7 @@ def test_tokens_per_minute() -> None:
             assert 0.9 < time.monotonic() - started < 3
 
 
+@pytest.mark.integration
 def test_cost_is_capped_over_restarts(tmp_path: Path) -> None:
     """100 + 10 tokens at $10 and $100 a million are $0.002 a call; the cap of $0.0301 lets 14 through, not 16."""
     price = Price(10, 100)

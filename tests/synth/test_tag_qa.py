@@ -89,8 +89,8 @@ def check_dataset(path: Path) -> list[tuple[str, str]]:
 
 
 def test_tabletop_answers_hold_and_are_balanced(tmp_path: Path) -> None:
-    card = synthesise("tag-qa", Tabletop(400), tmp_path / "a")
-    assert card["counts"]["conversations"] == 400
+    card = synthesise("tag-qa", Tabletop(200), tmp_path / "a")
+    assert card["counts"]["conversations"] == 200
     pairs = check_dataset(tmp_path / "a")
     stems = (
         "What|Name",
@@ -103,7 +103,7 @@ def test_tabletop_answers_hold_and_are_balanced(tmp_path: Path) -> None:
         "mark an? |there a",
     )
     for stem in stems:
-        assert sum(bool(re.search(stem, q)) for q, _ in pairs) > 50, stem
+        assert sum(bool(re.search(stem, q)) for q, _ in pairs) > 25, stem
     for stem in ("Is number", "mark an? |Is there a"):
         answers = [a for q, a in pairs if re.search(stem, q)]
         assert 0.4 < answers.count("yes") / len(answers) < 0.6

@@ -174,6 +174,7 @@ def test_teacher_that_never_learns_is_bounded_and_rejected(tmp_path: Path) -> No
     assert pictures == {Path(t.image).name for t in dataset.tagged()}, "no picture without its manifest"
 
 
+@pytest.mark.integration
 def test_fatal_refusal_stops_the_run_and_a_later_run_finishes(tmp_path: Path) -> None:
     source = Tabletop(40)
     known = truth(source, tmp_path / "marks")

@@ -242,12 +242,14 @@ def test_a_full_disk_keeps_the_last_checkpoint(base: Path, tmp_path: Path, monke
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000002"]
 
 
+@pytest.mark.integration
 def test_another_run_in_the_same_folder_is_refused(base: Path, mixed: Path, tmp_path: Path) -> None:
     train(str(base), [mixed], "align", tmp_path / "run", changed(steps=1))
     with pytest.raises(UsageError, match="holds a run of another"):
         train(str(base), [mixed], "align", tmp_path / "run", changed(steps=2))
 
 
+@pytest.mark.integration
 def test_rows_that_are_too_long_are_counted_and_stop_the_run_when_many(base: Path, mixed: Path, tmp_path: Path) -> None:
     with pytest.raises(VisiftError, match=r"of 16 rows cannot be used, the first \(tiny-.*more than max_length 30"):
         train(str(base), [mixed], "align", tmp_path / "a", changed(max_length=30))
@@ -257,6 +259,7 @@ def test_rows_that_are_too_long_are_counted_and_stop_the_run_when_many(base: Pat
     assert result["plan"]["rows"] + len(rejected) == 16
 
 
+@pytest.mark.integration
 def test_a_loss_that_is_no_number_stops_with_the_rows(base: Path, mixed: Path, tmp_path: Path) -> None:
     with pytest.raises(VisiftError, match=r"rows tiny-.*: the loss is nan at step"):
         train(str(base), [mixed], "full", tmp_path / "run", changed(lr=1e12, clip=0.0, warmup=0, steps=20))
@@ -304,6 +307,7 @@ def test_processes_that_prepare_batches_change_nothing(base: Path, mixed: Path, 
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
 
 
+@pytest.mark.integration
 def test_the_card_says_what_the_model_was_made_of(base: Path, mixed: Path, tmp_path: Path) -> None:
     train(str(base), [mixed], "align", tmp_path / "run", changed(steps=1, lr=0.003))
     text = (tmp_path / "run" / "model" / "README.md").read_text()

@@ -53,7 +53,10 @@ def test_trains_reloads_and_answers(family: str, stage: str, mixed: Path, tmp_pa
     assert counts["questions"] == 12 and "error" not in counts
 
 
-@pytest.mark.parametrize("family", tiny_families.BUILDERS)
+@pytest.mark.parametrize(
+    "family",
+    [n if n in ("llava", *SAMPLED) else pytest.param(n, marks=pytest.mark.integration) for n in tiny_families.BUILDERS],
+)
 def test_labels_decode_to_the_answers_and_pictures_fit(family: str, mixed: Path, tmp_path: Path) -> None:
     vlm = load(tiny_families.BUILDERS[family](tmp_path), train=True)
     renderer, pictures = Renderer(vlm), Pictures(Dataset(mixed), vlm.family)
@@ -134,6 +137,7 @@ def test_packed_training_is_unpacked_training(mixed: Path, tmp_path: Path) -> No
     assert max(r["padding"] for r in b) < 0.25 * max(r["padding"] for r in a) + 0.1
 
 
+@pytest.mark.integration
 def test_a_model_that_mixes_packed_rows_is_refused(
     mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
