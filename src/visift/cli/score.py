@@ -9,7 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from visift.cli.judge_options import JudgeOptions
+from visift.cli.option_groups import grouped
 
+
+@grouped
 def score(
     task: Annotated[str, typer.Argument(help="pope, tag-listing, mme, …")],
     answers: Annotated[Path, typer.Option(help="The answers: a JSONL of ours, or what --format says.")],
@@ -18,7 +22,7 @@ def score(
     ] = None,
     references: Annotated[Path | None, typer.Option(help="Labels, where they do not lie with the questions.")] = None,
     format: Annotated[
-        str, typer.Option(help="visift, llava, mme-tool, lmms-eval, mm-vet-grades, llava-reviews or demon.")
+        str, typer.Option(help="visift, llava, mme-tool, lmms-eval, mm-vet-grades, llava-reviews, verdicts or demon.")
     ] = "visift",
     parser: Annotated[
         str | None,
@@ -30,6 +34,8 @@ def score(
     ] = False,
     seed: Annotated[int, typer.Option(help="Of resampling and permutation.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Keep score.json and items.jsonl here.")] = None,
+    *,
+    judging: JudgeOptions,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Score answers; every number comes with its interval.
@@ -38,10 +44,11 @@ def score(
     """
     from visift.evals.score import score as run
 
-    result = run(
-        task, answers, questions=questions, references=references, format=format, parser=parser, rules=rules, permute=permute,
-        seed=seed, out=out,
-    )  # fmt: skip
+    with judging.asked(out) as judge:
+        result = run(
+            task, answers, questions=questions, references=references, format=format, parser=parser, rules=rules,
+            permute=permute, seed=seed, out=out, judge=judge,
+        )  # fmt: skip
     if as_json:
         print(json.dumps(result, ensure_ascii=False))
         return

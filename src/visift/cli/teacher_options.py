@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from visift.core.errors import UsageError
-
 if TYPE_CHECKING:
     from visift.synth.teacher import Teacher
 
@@ -57,28 +55,12 @@ class TeacherOptions:
         if self.teacher == RULES:
             yield None
             return
-        from visift.remote.client import Client
-        from visift.remote.limits import Limits
-        from visift.remote.prices import price_from
+        from visift.cli.remote_client import only_model, open_client
         from visift.synth.teacher import Teacher
 
-        limits = Limits(
-            concurrency=self.teacher_concurrency,
-            requests_per_minute=self.teacher_rpm,
-            tokens_per_minute=self.teacher_tpm,
-        )
-        price = price_from(self.teacher_price) if self.teacher_price else None
-        with Client(
-            self.teacher, key_env=self.teacher_key_env, cache=self.teacher_cache or out / CACHE, limits=limits,
-            max_cost=self.teacher_max_cost, price=price,
+        with open_client(
+            self.teacher, key_env=self.teacher_key_env, cache=self.teacher_cache or out / CACHE,
+            max_cost=self.teacher_max_cost, price=self.teacher_price, concurrency=self.teacher_concurrency,
+            rpm=self.teacher_rpm, tpm=self.teacher_tpm,
         ) as client:  # fmt: skip
-            yield Teacher(client, self.teacher_model or _only_model(client.models()))
-
-
-def _only_model(names: list[str]) -> str:
-    if len(names) != 1:
-        raise UsageError(
-            f"the server offers {len(names)} models",
-            remedy=f"--teacher-model NAME, of {', '.join(names[:10]) or 'none'}",
-        )
-    return names[0]
+            yield Teacher(client, self.teacher_model or only_model(client.models(), "--teacher-model"))

@@ -1,0 +1,36 @@
+"""The client that a command's options name: teachers, judges and remote models are asked through it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from visift.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from visift.remote.client import Client
+
+
+def open_client(
+    url: str, *, key_env: str, cache: Path, max_cost: float | None, price: str | None, concurrency: int,
+    rpm: float | None = None, tpm: float | None = None,
+) -> Client:  # fmt: skip
+    """A client for that address; use as a context manager. Raises UsageError for an address, a price or a limit that is none."""
+    from visift.remote.client import Client
+    from visift.remote.limits import Limits
+    from visift.remote.prices import price_from
+
+    limits = Limits(concurrency=concurrency, requests_per_minute=rpm, tokens_per_minute=tpm)
+    return Client(
+        url, key_env=key_env, cache=cache, limits=limits, max_cost=max_cost, price=price_from(price) if price else None
+    )
+
+
+def only_model(names: Sequence[str], option: str) -> str:
+    """The one name that the server offers. Raises UsageError naming the option that chooses."""
+    if len(names) != 1:
+        raise UsageError(
+            f"the server offers {len(names)} models", remedy=f"{option} NAME, of {', '.join(names[:10]) or 'none'}"
+        )
+    return names[0]
