@@ -22,6 +22,11 @@ def synth(
     run: RunOptions,
     teacher: TeacherOptions,
     answers: Annotated[str | None, typer.Option(help="Wording of lists: plain (default) or varied.")] = None,
+    editor: Annotated[
+        str | None, typer.Option(help="difference: heal (default), diffusion, migan[:FILE.onnx], http(s)://… or MODULE:FUNCTION.")
+    ] = None,
+    edits: Annotated[str | None, typer.Option(help="difference: of modify,swap,delete,add (default: all).")] = None,
+    per_scene: Annotated[int | None, typer.Option(help="difference, demonstration: rows a scene (default 2).")] = None,
     as_json: Json = False,
 ) -> None:
     """Make instruction data of one kind.
@@ -32,5 +37,8 @@ def synth(
 
     found = source.source(run.seed)
     with teacher.asked(out) as asked:
-        card = synthesise(kind, found, out, teacher=asked, answers=answers, **run.given(), **tags.given())
+        card = synthesise(
+            kind, found, out, teacher=asked, answers=answers, editor=editor, edits=edits, per_scene=per_scene,
+            **run.given(), **tags.given(),
+        )  # fmt: skip
     print_card(card, out, as_json)
