@@ -206,6 +206,11 @@ class Tabletop:
     def roots(self) -> dict[str, str]:
         return {}
 
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """All shapes: one that no region has is not on the table."""
+        return SHAPES
+
     def describe(self) -> dict[str, Any]:
         return {
             "source": "tabletop", "count": self.count, "seed": self.seed, "split": self.split, "level": self.level,

@@ -32,7 +32,7 @@ def make_skills(task: Task, scene: Scene) -> Made:
     for k, found in enumerate(chosen):
         turns += [user(*([0] if k == 0 else []), found.question), assistant(found.answer, found.form)]
     return Made(
-        [Conversation(row_id("skills", scene), (_plain_picture(task, scene),), tuple(turns), provenance(task, scene))]
+        [Conversation(row_id("skills", scene), (plain_picture(task, scene),), tuple(turns), provenance(task, scene))]
     )
 
 
@@ -65,7 +65,7 @@ def make_questions(task: Task, scene: Scene) -> Made:
         line, picture, rejected = draw_tagged(task, scene)
         tagged = [line]
     else:
-        picture = _plain_picture(task, scene)
+        picture = plain_picture(task, scene)
     return Made(
         [
             Conversation(
@@ -86,7 +86,7 @@ def _check(scene: Scene) -> None:
         )
 
 
-def _plain_picture(task: Task, scene: Scene) -> Picture:
+def plain_picture(task: Task, scene: Scene) -> Picture:
     """The picture as it is, written by the encoder that writes tagged ones."""
     relative = f"images/{file_stem(scene)}.jpg"
     sha256 = write_jpeg(task.source.open(scene), under(task.out, relative))

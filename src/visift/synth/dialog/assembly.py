@@ -1,0 +1,99 @@
+"""Rounds into dialogues: no question twice, forms that switch as often as wanted, caps that spill over (papers.md C.1.3)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from visift.core.types import Turn, assistant, user
+from visift.synth.dialog.forms import FORMS
+from visift.synth.dialog.rounds import Gen, Round, pick
+
+BYTES_PER_TOKEN = 4  # as `visift check` counts
+
+
+def normalised(question: str) -> str:
+    """Lower-case words and figures alone: `How many dogs?` and `how many Dogs` are the same question."""
+    return " ".join(re.findall(r"\w+", question.lower()))
+
+
+def distinct(rounds: Sequence[Round]) -> list[Round]:
+    """Without repeated questions; the first of a kind stays."""
+    found: dict[str, Round] = {}
+    for round_ in rounds:
+        found.setdefault(normalised(round_.question), round_)
+    return list(found.values())
+
+
+def tokens(round_: Round) -> int:
+    return (
+        math.ceil(len(f"{round_.question} {round_.answer}".encode()) / BYTES_PER_TOKEN) + 12
+    )  # the request, the roles
+
+
+def in_order(gen: Gen, rounds: Sequence[Round], switch: float) -> list[Round]:
+    """A random order in which about the share `switch` of neighbours differ in form, as far as the forms allow it."""
+    left: dict[str, list[Round]] = {}
+    for k in gen.permutation(len(rounds)):
+        left.setdefault(rounds[int(k)].form, []).append(rounds[int(k)])
+    ordered: list[Round] = []
+    switches = 0
+    while left:
+        last = ordered[-1].form if ordered else ""
+        others = [form for form in left if form != last]
+        wanted = switches < switch * len(ordered) or last not in left
+        form = _other(gen, left, others) if others and wanted else last
+        switches += bool(last) and form != last
+        ordered.append(left[form].pop())
+        if not left[form]:
+            del left[form]
+    return ordered
+
+
+def _other(gen: Gen, left: dict[str, list[Round]], others: list[str]) -> str:
+    """One of `others` at random; the most frequent one where putting it off would leave it to itself in the end."""
+    largest = max(others, key=lambda form: len(left[form]))
+    rest = sum(map(len, left.values()))
+    return largest if 2 * len(left[largest]) >= rest else pick(gen, others)
+
+
+def split(rounds: Sequence[Round], most: int, most_tokens: int, switch: float) -> list[list[Round]]:
+    """Dialogues of at most `most` rounds and `most_tokens`, about equally long. With `switch` 0 a dialogue has one form."""
+    runs: list[list[Round]] = []
+    for round_ in rounds:
+        if runs and (switch > 0 or runs[-1][-1].form == round_.form):
+            runs[-1].append(round_)
+        else:
+            runs.append([round_])
+    dialogues: list[list[Round]] = []
+    for run in runs:
+        longest = math.ceil(len(run) / math.ceil(len(run) / most))
+        dialogues.append([])
+        for round_ in run:
+            full = sum(map(tokens, dialogues[-1])) + tokens(round_) > most_tokens
+            if dialogues[-1] and (full or len(dialogues[-1]) == longest):
+                dialogues.append([])
+            dialogues[-1].append(round_)
+    return dialogues
+
+
+def switch_share(dialogues: Sequence[Sequence[Round]]) -> tuple[int, int]:
+    """(neighbours that differ in form, neighbours)."""
+    pairs = [(x.form, y.form) for dialogue in dialogues for x, y in pairwise(dialogue)]
+    return sum(x != y for x, y in pairs), len(pairs)
+
+
+def turns_of(gen: Gen, dialogue: Sequence[Round], request: str) -> tuple[Turn, ...]:
+    """The dialogue about picture 0. `request`: on every round, on the first alone, or never."""
+    turns: list[Turn] = []
+    for k, round_ in enumerate(dialogue):
+        wish = pick(gen, FORMS[round_.form].requests)  # drawn always, so that the three variants share their wordings
+        asks = round_.request and (request == "every" or (request == "first" and k == 0))
+        question = (
+            f"{round_.question}{chr(10) if chr(10) in round_.question else ' '}{wish}" if asks else round_.question
+        )
+        turns += [user(*([0] if k == 0 else []), question), replace(assistant(round_.answer), form=round_.form)]
+    return tuple(turns)
