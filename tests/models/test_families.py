@@ -166,3 +166,15 @@ def test_balanced_rows_hold_everything_once(lengths: list[int], capacity: int) -
     if len(lengths) >= 32 and capacity >= 8 * max(lengths):
         loads = [sum(lengths[k] for k in line) for line in layout]
         assert sum(loads) / (max(loads) * len(loads)) > 0.9
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(1, 400), st.integers(0, 6)), min_size=1, max_size=60), most=st.integers(1, 20)
+)
+def test_balanced_rows_are_even_in_pictures_too(rows: list[tuple[int, int]], most: int) -> None:
+    lengths, pictures = zip(*rows, strict=True)
+    layout = balance(lengths, 1000, pictures, most)
+    assert sorted(k for line in layout for k in line) == list(range(len(rows)))
+    held = [sum(pictures[k] for k in line) for line in layout]
+    assert max(held) <= most + max(pictures)
+    assert max(sum(lengths[k] for k in line) for line in layout) <= 1000 + max(lengths)

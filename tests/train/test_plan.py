@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from visift.train.lr_schedule import factor
-from visift.train.plan import order, padding_share
+from visift.train.pack import even
+from visift.train.plan import Plan, order, padding_share
 from visift.train.rows import MicroBatches
 from visift.train.settings import TrainSettings
 
@@ -56,3 +57,20 @@ def test_schedules() -> None:
         and factor(cosine, 100, 100) < 1e-9
     )
     assert factor(TrainSettings(schedule="linear", warmup=0), 10, 5) == 0.5
+
+
+def test_micro_batches_of_a_packed_run_hold_alike() -> None:
+    random = np.random.default_rng(1)
+    pictures = random.integers(0, 5, len(LENGTHS)).astype(np.int16)
+    none = np.zeros(0)
+    plan = Plan([], none, none, none, LENGTHS, none, pictures, {})
+    batches = order(LENGTHS, 30, 32, 0, False)
+    dealt = even(batches, plan, 8)
+    assert (np.sort(dealt) == np.sort(batches)).all()
+
+    def spread(of: np.ndarray, rows: np.ndarray) -> float:
+        held = of[rows].reshape(len(rows), 4, 8).sum(axis=2)
+        return float((held.max(axis=1) / held.mean(axis=1)).mean())
+
+    for of in (LENGTHS, pictures):
+        assert spread(of, dealt) < 1.25 and spread(of, dealt) < spread(of, batches) - 0.05

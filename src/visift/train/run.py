@@ -36,7 +36,8 @@ from visift.models import Renderer, Vlm, fingerprint, load
 from visift.models.pictures import Pictures
 from visift.models.precision import fast_bf16
 from visift.train import checkpoint
-from visift.train.pack import PackedCollator, check_packing
+from visift.train.flops import own_peak, work_of
+from visift.train.pack import PackedCollator, check_packing, even
 from visift.train.plan import Plan, make_plan, order, padding_share
 from visift.train.rows import Collator, Rows
 from visift.train.settings import TrainSettings
@@ -103,6 +104,8 @@ def _train(
     batches = order(
         plan.length, steps, settings.batch_size, settings.seed, settings.group_by_length and not settings.pack_tokens
     )
+    if settings.pack_tokens:
+        batches = even(batches, plan, micro)
     padding = "packed" if settings.pack_tokens else f"padding {padding_share(plan.length, batches):.1%}"
     say(f"{len(plan):,} rows, {steps:,} steps of {settings.batch_size}, {padding}")
 
@@ -113,7 +116,7 @@ def _train(
     pad_id = int(pad if pad is not None else vlm.tokenizer.eos_token_id)
     collator = Collator(vlm.family, pad_id)
     if settings.pack_tokens:
-        collator = PackedCollator(vlm.family, pad_id, settings.pack_tokens)
+        collator = PackedCollator(vlm.family, pad_id, settings.pack_tokens, settings.pack_pictures)
         check_packing(vlm, collator, rows)
     resume = checkpoint.latest(out / "checkpoints")
     start = checkpoint.step_of(resume) if resume else 0
@@ -121,8 +124,9 @@ def _train(
         say(f"goes on from step {start}")
     first = os.environ.get("RANK", "0") == "0"
     with progress("train", steps, "steps", done=start) if first else nullcontext(_silent) as tick:
-        log = StepLog(out / "train_log.jsonl", _labels(datasets), tick, settings.log_every, start)
         args = _arguments(out, settings, steps, micro, settings.batch_size // (micro * world))
+        log = StepLog(out / "train_log.jsonl", _labels(datasets), tick, settings.log_every, start)
+        log.work, log.peak = work_of(vlm), (own_peak(args.bf16) or 0.0) * world
         trainer = VlmTrainer(staged, args, settings, rows, collator, batches, log, out / "checkpoints", start)
         trainer.remove_callback(PrinterCallback)
         if start < steps:

@@ -35,6 +35,7 @@ class TrainSettings(BaseModel):
     max_rejected: float = Field(0.05, ge=0, le=1)  # a larger share of rows left out stops the run
     group_by_length: bool = True
     pack_tokens: int = Field(0, ge=0)  # lay a batch's rows end to end in rows of about so many tokens; 0 = pad them
+    pack_pictures: int = Field(0, ge=0)  # and of at most about so many pictures; 0 = as they come
     lora_rank: int = Field(16, ge=1)
     lora_alpha: int = Field(32, ge=1)
     lora_dropout: float = Field(0.05, ge=0, lt=1)

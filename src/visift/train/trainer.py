@@ -20,6 +20,7 @@ from visift.core.errors import UsageError, VisiftError
 from visift.core.files import write_atomic
 from visift.core.progress import Ticker
 from visift.train import checkpoint
+from visift.train.flops import Work
 from visift.train.lr_schedule import factor
 from visift.train.rows import IGNORE, Collator, MicroBatches, Rows
 from visift.train.settings import TrainSettings
@@ -44,6 +45,7 @@ class StepLog(TrainerCallback):
 
     def __init__(self, path: Path, sources: Sequence[str], tick: Ticker, every: int, resumed_at: int) -> None:
         self.path, self.sources, self.tick, self.every = path, sources, tick, every
+        self.work, self.peak = Work(0.0, 0.0), 0.0  # of all devices, operations a second; 0 = not known
         self.clear()
         if path.exists() and int(os.environ.get("RANK", "0")) == 0:
             lines = [
@@ -86,10 +88,22 @@ class StepLog(TrainerCallback):
         }  # fmt: skip
         if len(self.sources) > 1:
             row["sources"] = {n: s / c for n, s, c in zip(self.sources, *self.by_source.tolist(), strict=True) if c}
+        if self.peak:
+            row["mfu"] = round(self.work.of(self.real, self.learnt) / seconds / self.peak, 4)
         with self.path.open("a") as f:
             f.write(json.dumps(row) + "\n")
-        self.tick(1, f"loss {row['loss']:.3f}, {row['tokens_per_s']} tokens/s")
+        self.tick(1, note_of(row))
         self.clear()
+
+
+def note_of(row: dict[str, Any]) -> str:
+    """A logged step in the words of the progress line."""
+    parts = ", ".join(f"{name} {loss:.3f}" for name, loss in row.get("sources", {}).items())
+    used = f", MFU {row['mfu']:.1%}" if "mfu" in row else ""
+    return (
+        f"loss {row['loss']:.3f}{f' ({parts})' if parts else ''}, {row['tokens_per_s']:,} tokens/s{used}, "
+        f"padding {row['padding']:.1%}, waits for data {row['data_wait']:.1%}"
+    )
 
 
 class VlmTrainer(Trainer):
