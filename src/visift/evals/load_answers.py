@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -153,11 +154,14 @@ def own_or(ask: Ask, dataset: Callable[[Files], Rows] | None = None) -> Callable
     return read
 
 
-def lmms_eval(of_doc: Callable[[dict[str, Any], str], Question]) -> Callable[[Files], Rows]:
+@dataclass(frozen=True)
+class LmmsEval:
     """A reader of lmms-eval's sample logs (a JSONL, or a folder of `*samples_*.jsonl`): each row carries its document.
     `of_doc(doc, id)` makes the question; the id is the row's doc_id, led by the file's name where there are several."""
 
-    def read(files: Files) -> Rows:
+    of_doc: Callable[[dict[str, Any], str], Question]
+
+    def __call__(self, files: Files) -> Rows:
         logs = sorted(files.answers.glob("*samples*.jsonl")) if files.answers.is_dir() else [files.answers]
         if not logs:
             raise DataError(
@@ -166,24 +170,21 @@ def lmms_eval(of_doc: Callable[[dict[str, Any], str], Question]) -> Callable[[Fi
         rows = Rows([], {})
         for log in logs:
             for number, row in read_jsonl(log):
-                where = f"{log}:{number}"
-                name = str(row.get("doc_id", number)) if isinstance(row, dict) else ""
-                name = f"{log.stem}/{name}" if len(logs) > 1 else name
-                try:
-                    question = of_doc(get(row, "doc", dict, where), name)
-                except (KeyError, TypeError, ValueError, AttributeError) as e:
-                    raise DataError(
-                        f"its doc is not as lmms-eval writes it ({type(e).__name__}: {e})", where=where
-                    ) from e
-                if name in rows.replies:
-                    rows.duplicate.append(name)
-                    continue
-                rows.questions.append(question)
-                rows.replies[name] = _first_response(row)
+                self._add(rows, row, f"{log}:{number}", number, f"{log.stem}/" if len(logs) > 1 else "")
         rows.recipe = recipe_of(rows.questions, "as logged")
         return rows
 
-    return read
+    def _add(self, rows: Rows, row: Any, where: str, number: int, lead: str) -> None:
+        name = lead + (str(row.get("doc_id", number)) if isinstance(row, dict) else "")
+        try:
+            question = self.of_doc(get(row, "doc", dict, where), name)
+        except (KeyError, TypeError, ValueError, AttributeError) as e:
+            raise DataError(f"its doc is not as lmms-eval writes it ({type(e).__name__}: {e})", where=where) from e
+        if name in rows.replies:
+            rows.duplicate.append(name)
+            return
+        rows.questions.append(question)
+        rows.replies[name] = _first_response(row)
 
 
 def _first_response(row: dict[str, Any]) -> Reply:

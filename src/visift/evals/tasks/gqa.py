@@ -8,7 +8,7 @@ from visift.core.errors import DataError
 from visift.core.files import read_json
 from visift.core.types import get
 from visift.evals import metrics, parse, yes_no
-from visift.evals.load_answers import llava, lmms_eval, own_or, source
+from visift.evals.load_answers import LmmsEval, llava, own_or, source
 from visift.evals.task import Files, Question, Task, Verdict
 
 
@@ -34,7 +34,7 @@ def kinds(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def of_doc(doc: dict[str, Any], key: str) -> Question:
-    return Question(key, str(doc["imageId"]), doc["answer"], kinds(doc), doc["question"])
+    return Question(key, str(doc["imageId"]), doc["answer"], kinds(doc), doc["question"] + yes_no.FORMAT)
 
 
 def as_converted(question: Question, text: str) -> str | None:
@@ -55,7 +55,7 @@ def judge(question: Question, said: Any) -> Verdict:
 
 
 TASK = Task(
-    name="gqa", readers={"visift": own_or(ask), "llava": llava(ask), "lmms-eval": lmms_eval(of_doc)},
+    name="gqa", readers={"visift": own_or(ask), "llava": llava(ask), "lmms-eval": LmmsEval(of_doc)},
     parsers={"default": plain, "llava": as_converted},
     published={"llava": "llava"}, judge=judge, metrics=metrics.ACCURACY, totals=metrics.TOTAL_ACCURACY, headline="accuracy", ask=ask,
 )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 from visift.core.errors import DataError
 from visift.core.types import get
 from visift.evals import choices, metrics
-from visift.evals.load_answers import llava, lmms_eval, own_or, rows_of, source
+from visift.evals.load_answers import LmmsEval, llava, own_or, rows_of, source
 from visift.evals.task import Files, Item, Question, Rows, Task
 
 TURN = 1_000_000
@@ -86,7 +86,7 @@ def circular(items: list[Item]) -> None:
 
 TASK = Task(
     name="mmbench",
-    readers={"visift": own_or(ask), "llava": read_llava, "lmms-eval": lmms_eval(lambda doc, key: question(doc, 0, key, key))},
+    readers={"visift": own_or(ask), "llava": read_llava, "lmms-eval": LmmsEval(lambda doc, key: question(doc, 0, key, key))},
     parsers=choices.PARSERS, published={"llava": "llava"}, judge=choices.judge,
     metrics=(metrics.rate("accuracy", "circular", "questions"), metrics.rate("vanilla", "right")),
     totals=(metrics.total_rate("accuracy", "circular", "questions"), metrics.total_rate("vanilla", "right")),

@@ -12,7 +12,7 @@ import numpy as np
 
 from visift.core.errors import DataError
 from visift.evals import metrics, yes_no
-from visift.evals.load_answers import bare, llava, lmms_eval, own_or, recipe_of, source
+from visift.evals.load_answers import LmmsEval, bare, llava, own_or, recipe_of, source
 from visift.evals.task import Files, Item, Metric, Question, Reply, Rows, Sums, Task, Total
 
 PERCEPTION = ("existence", "count", "position", "color", "posters", "celebrity", "scene", "landmark", "artwork", "OCR")
@@ -122,7 +122,7 @@ def summed(name: str, subtasks: tuple[str, ...]) -> Total:
 
 TASK = Task(
     name="mme",
-    readers={"visift": own_or(ask), "llava": llava(ask, key_of_llava, first=True), "mme-tool": read_tool, "lmms-eval": lmms_eval(of_doc)},
+    readers={"visift": own_or(ask), "llava": llava(ask, key_of_llava, first=True), "mme-tool": read_tool, "lmms-eval": LmmsEval(of_doc)},
     parsers=yes_no.PARSERS,
     published={"llava": "mme", "mme-tool": "mme", "lmms-eval": "mme"},
     judge=yes_no.judge,

@@ -13,7 +13,7 @@ from typing import Any
 from visift.core.errors import DataError
 from visift.core.types import get
 from visift.evals import metrics, questions, yes_no
-from visift.evals.load_answers import bare, llava, lmms_eval, need, own_or, rows_of, source, unique
+from visift.evals.load_answers import LmmsEval, bare, llava, need, own_or, rows_of, source, unique
 from visift.evals.task import Files, Question, Reply, Rows, Task
 
 SPLITS = ("random", "popular", "adversarial")
@@ -79,13 +79,18 @@ def read_llava(files: Files) -> Rows:
 def of_doc(doc: dict[str, Any], key: str) -> Question:
     image = str(doc.get("image_source", doc["question_id"]))
     return Question(
-        key, image, yes_no.label(doc["answer"], key), (str(doc["category"]),), str(doc["question"]), (image,)
+        key,
+        image,
+        yes_no.label(doc["answer"], key),
+        (str(doc["category"]),),
+        bare(doc["question"]) + yes_no.FORMAT,
+        (image,),
     )
 
 
 TASK = Task(
     name="pope",
-    readers={"visift": own_or(ask, questions.own(yes_no.gold)), "llava": read_llava, "lmms-eval": lmms_eval(of_doc)},
+    readers={"visift": own_or(ask, questions.own(yes_no.gold)), "llava": read_llava, "lmms-eval": LmmsEval(of_doc)},
     parsers=yes_no.PARSERS,
     published={"llava": "llava", "lmms-eval": "lmms-eval"},
     judge=yes_no.judge,

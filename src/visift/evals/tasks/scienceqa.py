@@ -9,7 +9,7 @@ from visift.core.errors import DataError
 from visift.core.files import read_json
 from visift.core.types import get
 from visift.evals import choices, metrics
-from visift.evals.load_answers import llava, lmms_eval, own_or, source
+from visift.evals.load_answers import LmmsEval, llava, own_or, source
 from visift.evals.task import Files, Question, Task
 
 
@@ -46,7 +46,7 @@ def letter_of_options(asked: Question, text: str) -> str | None:
 
 TASK = Task(
     name="scienceqa",
-    readers={"visift": own_or(ask), "llava": llava(ask), "lmms-eval": lmms_eval(lambda doc, key: question(doc, key, key))},
+    readers={"visift": own_or(ask), "llava": llava(ask), "lmms-eval": LmmsEval(lambda doc, key: question(doc, key, key))},
     parsers=choices.PARSERS | {"llava": letter_of_options}, published={"llava": "llava", "lmms-eval": "lmms-eval"},
     judge=choices.judge, metrics=metrics.ACCURACY,
     totals=(*metrics.TOTAL_ACCURACY, metrics.total_rate("image_accuracy", "right", group="image")), headline="accuracy", ask=ask,

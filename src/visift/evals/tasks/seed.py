@@ -8,7 +8,7 @@ from typing import Any
 from visift.core.files import read_json
 from visift.core.types import get
 from visift.evals import choices, metrics
-from visift.evals.load_answers import llava, lmms_eval, own_or, source
+from visift.evals.load_answers import LmmsEval, llava, own_or, source
 from visift.evals.task import Files, Question, Rows, Task
 
 
@@ -49,7 +49,7 @@ def only_asked(read: Any) -> Any:
 TASK = Task(
     name="seed",
     readers={"visift": only_asked(own_or(ask)), "llava": only_asked(llava(ask)),
-             "lmms-eval": lmms_eval(lambda doc, key: question(doc, key, {}, key))},
+             "lmms-eval": LmmsEval(lambda doc, key: question(doc, key, {}, key))},
     parsers=choices.PARSERS | {"llava": choices.exact}, published={"llava": "llava", "lmms-eval": "lmms-eval"},
     judge=choices.judge, metrics=metrics.ACCURACY,
     totals=(*metrics.TOTAL_ACCURACY, metrics.total_rate("image_accuracy", "right", group="image"),

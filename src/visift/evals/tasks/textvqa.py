@@ -10,7 +10,7 @@ from visift.core.errors import DataError
 from visift.core.files import read_json
 from visift.core.types import get
 from visift.evals import metrics, parse, vqa, yes_no
-from visift.evals.load_answers import bare, llava, lmms_eval, own_or, source
+from visift.evals.load_answers import LmmsEval, bare, llava, own_or, source
 from visift.evals.task import Files, Question, Task
 
 
@@ -46,12 +46,12 @@ def key_of_llava(row: dict[str, Any]) -> str:
 
 
 def of_doc(doc: dict[str, Any], name: str) -> Question:
-    return Question(name, str(doc["image_id"]), truths(doc["answers"], name), (), doc["question"])
+    return Question(name, str(doc["image_id"]), truths(doc["answers"], name), (), doc["question"] + yes_no.FORMAT)
 
 
 EVALAI = parse.of_text(vqa.evalai)
 TASK = Task(
-    name="textvqa", readers={"visift": own_or(ask), "llava": llava(ask, key_of_llava), "lmms-eval": lmms_eval(of_doc)},
+    name="textvqa", readers={"visift": own_or(ask), "llava": llava(ask, key_of_llava), "lmms-eval": LmmsEval(of_doc)},
     parsers={"default": EVALAI, "llava": EVALAI}, judge=vqa.judge, metrics=metrics.ACCURACY,
     totals=metrics.TOTAL_ACCURACY, headline="accuracy", ask=ask,
 )  # fmt: skip

@@ -9,7 +9,7 @@ from visift.core.errors import DataError
 from visift.core.files import read_json
 from visift.core.types import get
 from visift.evals import metrics, parse, vqa, yes_no
-from visift.evals.load_answers import llava, lmms_eval, need, own_or
+from visift.evals.load_answers import LmmsEval, llava, need, own_or
 from visift.evals.task import Files, Question, Task
 
 
@@ -39,13 +39,17 @@ def ask(files: Files) -> list[Question]:
 
 def of_doc(doc: dict[str, Any], key: str) -> Question:
     return Question(
-        key, str(doc["image_id"]), truths(doc["answers"], key), (str(doc.get("answer_type", "other")),), doc["question"]
+        key,
+        str(doc["image_id"]),
+        truths(doc["answers"], key),
+        (str(doc.get("answer_type", "other")),),
+        doc["question"] + yes_no.FORMAT,
     )
 
 
 OFFICIAL = parse.of_text(vqa.official)
 TASK = Task(
-    name="vqav2", readers={"visift": own_or(ask), "llava": llava(ask), "lmms-eval": lmms_eval(of_doc)},
+    name="vqav2", readers={"visift": own_or(ask), "llava": llava(ask), "lmms-eval": LmmsEval(of_doc)},
     parsers={"default": OFFICIAL, "llava": OFFICIAL}, judge=vqa.judge, metrics=metrics.ACCURACY,
     totals=metrics.TOTAL_ACCURACY, headline="accuracy", ask=ask,
 )  # fmt: skip
