@@ -275,12 +275,18 @@ class Client:
         return [str(name) for name in names]
 
 
+def anything(text: str) -> None:
+    """`usable` for who studies the model itself: what is empty or cut off at the token limit is its reply too."""
+
+
 def why_unusable(reply: Reply, usable: Usable | None) -> str | None:
     """Why a reply may be neither cached nor used; None if it may."""
-    if reply.finish == "length":
-        return "it was cut off at the token limit"
     if reply.finish == "content_filter":
         return "the server's filter withheld it"
+    if usable is anything:
+        return None
+    if reply.finish == "length":
+        return "it was cut off at the token limit"
     if not reply.text.strip():
         return "it is empty"
     return usable(reply.text) if usable else None
