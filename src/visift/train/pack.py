@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from visift.core.errors import UsageError, VisiftError
-from visift.models import Vlm
+from visift.models import Vlm, vpgc
 from visift.models.families.family import Family
 from visift.train.plan import Plan
 from visift.train.rows import IGNORE, Collator, Row, Rows, ids_and_labels
@@ -124,7 +124,9 @@ def token_losses(model: Any, batch: dict[str, Any]) -> torch.Tensor:
     own = {"labels", "row_ids", "sources", "real"}
     with torch.no_grad():
         inputs = {k: v.to(model.device) for k, v in batch.items() if k not in own}
-        logits = model(**inputs, use_cache=False).logits[:, :-1]
+        logits = model(**inputs, **vpgc.guided(model, inputs | {"labels": batch["labels"]}), use_cache=False).logits[
+            :, :-1
+        ]
     targets = batch["labels"][:, 1:].to(logits.device)
     learnt = targets != IGNORE
     return F.cross_entropy(logits[learnt].float(), targets[learnt], reduction="none").cpu()

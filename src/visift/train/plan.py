@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class Plan:
     length: np.ndarray  # int32 (n,): tokens, placeholders included
     learnt: np.ndarray  # int32 (n,): tokens with a label
     pictures: np.ndarray  # int16 (n,)
+    turn: np.ndarray  # int16 (n,): the one turn that is learnt, -1 = all that the row says
     counts: dict[str, Any]
 
     def __len__(self) -> int:
@@ -51,18 +52,21 @@ COLUMNS = {
     "length": np.int32,
     "learnt": np.int32,
     "pictures": np.int16,
+    "turn": np.int16,
 }
 
 
-def make_plan(out: Path, datasets: Sequence[Dataset], renderer: Renderer, max_length: int, max_rejected: float) -> Plan:
+def make_plan(
+    out: Path, datasets: Sequence[Dataset], renderer: Renderer, max_length: int, max_rejected: float, one_turn: bool = False
+) -> Plan:  # fmt: skip
     """Measure every row, or read the measurements an earlier run of the same data and model kept in `out`.
 
-    Raises VisiftError when more than `max_rejected` of the rows cannot be used, and when none can.
+    With `one_turn` a conversation becomes a row for each answer to learn, the turns before it being context. Raises VisiftError when more than `max_rejected` of the rows cannot be used, and when none can.
     """
     files = [f for d in datasets for f in sorted(d.path.glob("conversations/*.jsonl"))]
     key = sha256_json({
         "data": [d.card["content_sha256"] for d in datasets], "template": renderer.template, "max_length": max_length,
-        "vocabulary": renderer.fingerprint,
+        "vocabulary": renderer.fingerprint, "one_turn": one_turn,
     })  # fmt: skip
     if (out / "plan.json").exists() and (counts := read_json(out / "plan.json"))["key"] == key:
         kept = load_file(out / "plan.safetensors")
@@ -75,16 +79,17 @@ def make_plan(out: Path, datasets: Sequence[Dataset], renderer: Renderer, max_le
         for k, dataset in enumerate(datasets):
             for file, offset, conversation in rows_of(dataset):
                 tick(1)
-                try:
-                    row = renderer.row(with_sizes(conversation, dataset, renderer.family))
-                    if len(row.input_ids) > max_length:
-                        raise DataError(f"{len(row.input_ids)} tokens, more than max_length {max_length}")
-                except DataError as e:
-                    rejected.append({"id": conversation.id, "stage": "plan", "reason": e.what})
-                    continue
-                values = (k, numbers[file], offset, len(row.input_ids), sum(row.loss_mask), len(row.slots))
-                for name, value in zip(COLUMNS, values, strict=True):
-                    columns[name].append(value)
+                for turn in turns_of(conversation) if one_turn else (-1,):
+                    try:
+                        row = renderer.row(up_to(with_sizes(conversation, dataset, renderer.family), turn))
+                        if len(row.input_ids) > max_length:
+                            raise DataError(f"{len(row.input_ids)} tokens, more than max_length {max_length}")
+                    except DataError as e:
+                        rejected.append({"id": conversation.id, "stage": "plan", "reason": e.what})
+                        continue
+                    values = (k, numbers[file], offset, len(row.input_ids), sum(row.loss_mask), len(row.slots), turn)
+                    for name, value in zip(COLUMNS, values, strict=True):
+                        columns[name].append(value)
     _check(out, rejected, len(columns["length"]), max_rejected)
     arrays = {name: np.array(columns[name], dtype=kind) for name, kind in COLUMNS.items()}
     counts = {
@@ -116,6 +121,19 @@ def rows_of(dataset: Dataset) -> Iterator[tuple[Path, int, Conversation]]:
                 if line.strip():
                     yield path, offset, parse_row(line, f"{path}:{number}")
                 offset += len(line)
+
+
+def turns_of(conversation: Conversation) -> list[int]:
+    """The turns to learn; (-1,), which is refused later, when there is none."""
+    return [k for k, t in enumerate(conversation.turns) if t.role == "assistant" and t.train] or [-1]
+
+
+def up_to(conversation: Conversation, turn: int) -> Conversation:
+    """The conversation up to one answer, the only one learnt; -1 = as it is."""
+    if turn < 0:
+        return conversation
+    before = tuple(replace(t, train=False) for t in conversation.turns[:turn])
+    return replace(conversation, turns=(*before, conversation.turns[turn]))
 
 
 def parse_row(line: bytes, where: str) -> Conversation:

@@ -17,7 +17,7 @@ from visift.models import Renderer
 from visift.models.families.family import Family, Pixels
 from visift.models.pictures import Pictures, with_sizes
 from visift.models.render import Rendered
-from visift.train.plan import Plan, parse_row
+from visift.train.plan import Plan, parse_row, up_to
 
 KEEP = 200_000  # rendered rows kept in memory: some 1 kB each
 IGNORE = -100
@@ -58,7 +58,7 @@ class Rows(TorchDataset):
         with path.open("rb") as f:
             f.seek(int(self.plan.offset[k]))
             conversation = parse_row(f.readline(), f"{path} at byte {int(self.plan.offset[k])}")
-        conversation = with_sizes(conversation, dataset, self.renderer.family)
+        conversation = up_to(with_sizes(conversation, dataset, self.renderer.family), int(self.plan.turn[k]))
         return conversation, self.renderer.row(conversation)
 
 

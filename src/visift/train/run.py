@@ -1,5 +1,6 @@
 """One training run, from a model and datasets to a model folder; killed at any moment, the same call goes on exactly.
 
+OUT/data/             foreign files as datasets of ours
 OUT/run.json          what decides the result; a folder of another run is refused
 OUT/plan.{json,safetensors}  lengths of all rows;  OUT/rejected.jsonl  rows left out, with reasons
 OUT/census.json       what trains
@@ -37,6 +38,7 @@ from visift.models.pictures import Pictures
 from visift.models.precision import fast_bf16
 from visift.train import checkpoint
 from visift.train.flops import own_peak, work_of
+from visift.train.foreign import open_data
 from visift.train.pack import PackedCollator, check_packing, even
 from visift.train.plan import Plan, make_plan, order, padding_share
 from visift.train.rows import Collator, Rows
@@ -47,16 +49,19 @@ from visift.train.trainer import StepLog, VlmTrainer
 
 def train(
     model: str, data: Sequence[Path], stage: str, out: Path, settings: TrainSettings,
-    image_roots: dict[str, str] | None = None,
+    image_roots: dict[str, str] | None = None, foreign_root: Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Fine-tune `model` (folder or hub id) on datasets and return what result.json says.
+
+    A foreign file among `data` is first taken over into OUT/data; its pictures lie under `foreign_root`, or beside it.
 
     Raises UsageError when `out` holds another run, DataError for an unusable model or dataset, VisiftError when too many
     rows are unusable, the loss is no number, or the disk is full.
     """
     if not data:
         raise UsageError("no data to train on", remedy="pass --data DIR")
-    datasets = [Dataset(Path(d), image_roots) for d in data]
+    with _first_process_first():
+        datasets = [open_data(Path(d), out, image_roots, foreign_root) for d in data]
     identity = {
         "model": fingerprint(model), "data": [d.card["content_sha256"] for d in datasets], "stage": stage,
         "settings": settings.identity(),
@@ -96,7 +101,8 @@ def _train(
     started = time.perf_counter()
     world = int(os.environ.get("WORLD_SIZE", "1"))
     steps = settings.steps or math.ceil(settings.epochs * len(plan) / settings.batch_size)
-    micro = settings.micro_batch or max(1, settings.batch_size // world)
+    share = max(1, settings.batch_size // world)
+    micro = min(settings.micro_batch or share, share)
     if settings.batch_size % (micro * world):
         raise UsageError(
             f"batch_size {settings.batch_size} is not a multiple of micro_batch {micro} x {world} processes"

@@ -20,6 +20,7 @@ class TrainSettings(BaseModel):
     steps: int = Field(0, ge=0)  # optimiser steps; 0 = as many as `epochs` gives
     epochs: float = Field(1.0, gt=0)
     batch_size: int = Field(32, ge=1)  # rows an optimiser step, over all processes
+    joint: tuple[int, ...] = ()  # of them from each dataset; the loss is then the token mean of each dataset, summed
     lr: float = Field(2e-5, gt=0)
     module_lr: dict[Literal["vision", "projector", "llm"], float] = {}  # instead of `lr` for that part
     warmup: float = Field(0.03, ge=0)  # steps, or a share of them when below 1
@@ -39,6 +40,8 @@ class TrainSettings(BaseModel):
     lora_rank: int = Field(16, ge=1)
     lora_alpha: int = Field(32, ge=1)
     lora_dropout: float = Field(0.05, ge=0, lt=1)
+    vpgc_layer: int | None = Field(None, ge=0)  # the block before which a new VPG-C adapter works; None = the middle
+    vpgc_guidance: Literal["prompt", "zero", "shuffled"] = "prompt"
     gradient_checkpointing: bool = False
 
     # How it runs, not what is learnt
@@ -75,20 +78,30 @@ def names() -> list[str]:
     return sorted(TrainSettings.model_fields)
 
 
+NAMED = ("model", "stage")  # what a recipe may name beside settings; the command's options go before it
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
+        first = str(e).strip().splitlines()[0]
+        raise UsageError(f"cannot read the recipe ({first})", where=path, remedy="a YAML mapping is expected") from e
+    if not isinstance(loaded, dict):
+        raise UsageError("is not a mapping of settings", where=path, remedy=f"allowed keys: {', '.join(names())}")
+    return loaded
+
+
+def named_in(path: Path | None) -> dict[str, str]:
+    """The model and the stage that the recipe names; {} where it names none."""
+    return {} if path is None else {k: str(v) for k, v in _mapping(path).items() if k in NAMED}
+
+
 def read_recipe(path: Path | None, overrides: Sequence[str] = ()) -> TrainSettings:
     """A YAML mapping of settings, then `key=value` overrides (`module_lr.projector=2e-5`)."""
     values: dict[str, Any] = {}
     if path is not None:
-        try:
-            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
-            first = str(e).strip().splitlines()[0]
-            raise UsageError(
-                f"cannot read the recipe ({first})", where=path, remedy="a YAML mapping is expected"
-            ) from e
-        if not isinstance(loaded, dict):
-            raise UsageError("is not a mapping of settings", where=path, remedy=f"allowed keys: {', '.join(names())}")
-        values.update(loaded)
+        values = {k: v for k, v in _mapping(path).items() if k not in NAMED}
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:

@@ -1,7 +1,8 @@
 """A stage is a contract: which part of the model trains. The census says in numbers what that means and is checked.
 
 align  the projector (LLaVA stage 1); sft  language model and projector (papers.md §A.3); lora  low-rank adapters on the
-language model; full  everything (pre-training a small model).
+language model; full  everything (pre-training a small model); vpgc  the VPG-C adapter (papers.md §B.3), attached here if
+the model brings none. An adapter that the model brings is frozen in every other stage.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from visift.core.errors import DataError, UsageError
-from visift.models import Vlm
+from visift.models import Vlm, vpgc
 from visift.train.settings import TrainSettings
 
 TRAINS: dict[str, frozenset[str]] = {
@@ -21,6 +22,7 @@ TRAINS: dict[str, frozenset[str]] = {
     "sft": frozenset({"projector", "llm"}),
     "lora": frozenset(),
     "full": frozenset({"vision", "projector", "llm"}),
+    "vpgc": frozenset({"vpgc"}),
 }
 
 
@@ -38,6 +40,8 @@ def prepare(vlm: Vlm, stage: str, settings: TrainSettings) -> Staged:
     """Freeze and thaw, in place. Raises UsageError for an unknown stage, DataError for a stage that trains nothing."""
     if stage not in TRAINS:
         raise UsageError(f"unknown stage {stage!r}", remedy=f"one of {', '.join(TRAINS)}")
+    if stage == "vpgc" and vpgc.attached(vlm.model) is None:
+        vpgc.attach(vlm.model, settings.vpgc_layer, settings.vpgc_guidance, seed=settings.seed)
     part_of = {name: vlm.family.part_of(name) for name, _ in vlm.model.named_parameters()}
     if stage == "lora":
         model = _lora(vlm, settings)

@@ -19,6 +19,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from visift.core.errors import UsageError, VisiftError
 from visift.core.files import write_atomic
 from visift.core.progress import Ticker
+from visift.models import vpgc
 from visift.train import checkpoint
 from visift.train.flops import Work
 from visift.train.lr_schedule import factor
@@ -46,6 +47,7 @@ class StepLog(TrainerCallback):
     def __init__(self, path: Path, sources: Sequence[str], tick: Ticker, every: int, resumed_at: int) -> None:
         self.path, self.sources, self.tick, self.every = path, sources, tick, every
         self.work, self.peak = Work(0.0, 0.0), 0.0  # of all devices, operations a second; 0 = not known
+        self.joint = False  # the loss is the sum of the datasets' means
         self.clear()
         if path.exists() and int(os.environ.get("RANK", "0")) == 0:
             lines = [
@@ -88,6 +90,8 @@ class StepLog(TrainerCallback):
         }  # fmt: skip
         if len(self.sources) > 1:
             row["sources"] = {n: s / c for n, s, c in zip(self.sources, *self.by_source.tolist(), strict=True) if c}
+            if self.joint:
+                row["loss"] = sum(row["sources"].values())
         if self.peak:
             row["mfu"] = round(self.work.of(self.real, self.learnt) / seconds / self.peak, 4)
         with self.path.open("a") as f:
@@ -154,24 +158,33 @@ class VlmTrainer(Trainer):
         learnt = labels[:, 1:] != IGNORE  # (B, T - 1)
         if not learnt.any():
             raise VisiftError("no token of the batch is learnt", where=f"rows {', '.join(ids[:8])}")
+        guided = vpgc.guided(self.staged.model, inputs | {"labels": labels})
         self.positions.keep = learnt
         try:
-            outputs = model(**inputs, use_cache=False)
+            outputs = model(**inputs, **guided, use_cache=False)
         finally:
             self.positions.keep = None
         each = F.cross_entropy(outputs.logits.float(), labels[:, 1:][learnt], reduction="none")  # (learnt,)
-        loss = each.sum() / num_items_in_batch
+        of = sources.expand_as(learnt)[learnt]  # (learnt,): from which dataset
+        if self.settings.joint:
+            loss = (each / self._learnt_by_source()[of]).sum()
+        else:
+            loss = each.sum() / num_items_in_batch
         # text only: whatever sees pictures gets a gradient of zero, not none; several processes wait for every gradient
         if "pixel_values" not in inputs or self.args.world_size > 1:
             loss = loss + sum(p.sum() * 0.0 for p in self.seeing)
-        self._note(each.detach(), learnt, sources, ids, real, labels.numel())
+        self._note(each.detach(), of, ids, real, labels.numel())
         if self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes  # gradients are averaged over processes
         return (loss, outputs) if return_outputs else loss
 
-    def _note(
-        self, each: torch.Tensor, learnt: torch.Tensor, sources: torch.Tensor, ids: list[str], real: int, places: int
-    ) -> None:
+    def _learnt_by_source(self) -> torch.Tensor:
+        """Learnt tokens of each dataset in this step, over all its micro-batches and processes, float (datasets,)."""
+        rows, plan = self.batches[self.state.global_step], self.train_dataset.plan
+        counts = np.bincount(plan.source[rows], plan.learnt[rows], len(self.settings.joint))
+        return torch.tensor(counts, dtype=torch.float32, device=self.args.device)
+
+    def _note(self, each: torch.Tensor, of: torch.Tensor, ids: list[str], real: int, places: int) -> None:
         log, total = self.step_log, float(each.sum())
         if not math.isfinite(total):
             raise VisiftError(
@@ -184,8 +197,8 @@ class VlmTrainer(Trainer):
         log.places += places
         log.lr = self.settings.lr * factor(self.settings, self.state.max_steps, self.state.global_step)
         if len(log.sources) > 1:
-            of = sources.expand_as(learnt)[learnt].cpu().numpy()
-            log.by_source += [np.bincount(of, w, len(log.sources)) for w in (each.cpu().numpy(), None)]
+            each_of, values = of.cpu().numpy(), each.cpu().numpy()
+            log.by_source += [np.bincount(each_of, w, len(log.sources)) for w in (values, None)]
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
