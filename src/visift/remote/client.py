@@ -169,21 +169,22 @@ class Client:
             return kept
         body, why = request.body(), ""
         for _ in range(self.limits.replies):
-            reply = await self._send(request, body)
-            why = why_unusable(reply, usable) or ""
+            reply, why = await self._send(request, body, usable)
             if not why:
-                self._cache.put(request, reply)
                 return reply
         raise UnusableReply(f"no usable reply in {self.limits.replies}: {why}", where=f"request {request.sha256[:12]}")
 
-    async def _send(self, request: Request, body: dict[str, Any]) -> Reply:
-        """Send until the server replies. Raises RemoteError when it refuses or has failed too often."""
+    async def _send(self, request: Request, body: dict[str, Any], usable: Usable | None) -> tuple[Reply, str]:
+        """Send until the server replies: the reply, and why it cannot be used (empty = it can, and is kept).
+
+        Raises RemoteError when it refuses or has failed too often.
+        """
         failure = Failure("connection", "was not asked")
         for attempt in range(self.limits.attempts):
             if attempt:
                 await asyncio.sleep(self._backoff(failure, attempt, request.sha256))
             try:
-                return await self._send_once(request, body)
+                return await self._send_once(request, body, usable)
             except Failure as e:
                 failure = e
         raise RemoteError(
@@ -203,7 +204,7 @@ class Client:
         longest = min(self.limits.max_wait, self.limits.backoff * 2.0 ** (attempt - 1))
         return longest * float(rng("backoff", key, attempt).uniform(0.5, 1.0))
 
-    async def _send_once(self, request: Request, body: dict[str, Any]) -> Reply:
+    async def _send_once(self, request: Request, body: dict[str, Any], usable: Usable | None) -> tuple[Reply, str]:
         price = self._price_of(request.model)
         async with self._window:
             prompt = int(request.prompt_bound * self._scale)
@@ -212,6 +213,7 @@ class Client:
             bound = price.of(prompt, request.reply_bound) if price else 0.0
             entry = await self._budget.book(request.sha256, bound)
             cost, outcome = bound, "cut"  # nobody knows what a call costs that a cancel cuts off
+            keep = None
             try:
                 if self._refused is not None:
                     raise self._refused
@@ -220,8 +222,9 @@ class Client:
                     self._tokens.correct(counted - prompt - request.reply_bound)
                     self._scale = max(self._scale, reply.prompt_tokens / request.prompt_bound)
                     cost = price.of(reply.prompt_tokens, reply.reply_tokens) if price else 0.0
-                outcome = reply.finish
-                return replace(reply, cost=cost)
+                outcome, why = reply.finish, why_unusable(reply, usable) or ""
+                keep = None if why else (request, reply)
+                return replace(reply, cost=cost), why
             except Failure as e:
                 cost, outcome = (bound if e.billed else 0.0), e.kind
                 raise
@@ -229,7 +232,7 @@ class Client:
                 cost, outcome = 0.0, "refused"
                 raise
             finally:
-                await self._budget.settle(entry, bound, cost, outcome)
+                await self._budget.settle(entry, bound, cost, outcome, keep)
 
     async def _call(self, key: str, body: dict[str, Any]) -> Reply:
         sent = time.monotonic()

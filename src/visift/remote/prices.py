@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from visift.core.errors import UsageError
 from visift.remote.failures import BudgetError
+from visift.remote.request import Reply, Request
 from visift.remote.response_cache import ResponseCache
 
 
@@ -68,9 +69,11 @@ class Budget:
             self._open += 1
             return self._cache.book(key, bound)
 
-    async def settle(self, entry: int, bound: float, cost: float, outcome: str) -> None:
-        """Replace the bound of a booked call by what it cost."""
-        self._cache.settle(entry, cost, outcome)
+    async def settle(
+        self, entry: int, bound: float, cost: float, outcome: str, keep: tuple[Request, Reply] | None = None
+    ) -> None:
+        """Replace the bound of a booked call by what it cost, and put a reply that is to be kept into the cache."""
+        self._cache.settle(entry, cost, outcome, keep)
         self.spent += cost - bound
         self._open -= 1
         async with self._settled:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -58,6 +59,23 @@ class ResponseCache:
         )
         return None if row is None else Reply(row[0], row[1], key, row[2], row[3], cached=True)
 
+    def book(self, key: str, bound: float) -> int:
+        """Note a call that is about to be sent; returns the entry's number."""
+        sql = "INSERT INTO calls (request_sha256, outcome, cost) VALUES (?, 'open', ?)"
+        return int(self._run(lambda: self._db.execute(sql, (key, bound))).lastrowid or 0)
+
+    def settle(self, entry: int, cost: float, outcome: str, keep: tuple[Request, Reply] | None = None) -> None:
+        """Close an entry; a reply to keep is kept in the same transaction, so that no kill parts what was paid from what came."""
+
+        def both() -> None:
+            with self._transaction():
+                if keep is not None:
+                    self.put(*keep)
+                sql = "UPDATE calls SET cost = ?, outcome = ? WHERE id = ?"
+                self._db.execute(sql, (cost, outcome, entry))
+
+        self._run(both)
+
     def put(self, request: Request, reply: Reply) -> None:
         """Keep a reply; a later one to the same request takes its place."""
         row = (
@@ -65,21 +83,22 @@ class ResponseCache:
         )  # fmt: skip
         self._run(lambda: self._db.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?)", row))
 
-    def book(self, key: str, bound: float) -> int:
-        """Note a call that is about to be sent; returns the entry's number."""
-        sql = "INSERT INTO calls (request_sha256, outcome, cost) VALUES (?, 'open', ?)"
-        return int(self._run(lambda: self._db.execute(sql, (key, bound))).lastrowid or 0)
-
-    def settle(self, entry: int, cost: float, outcome: str) -> None:
-        sql = "UPDATE calls SET cost = ?, outcome = ? WHERE id = ?"
-        self._run(lambda: self._db.execute(sql, (cost, outcome, entry)))
-
     def spent(self) -> float:
         """Dollars booked so far, calls of unknown fate at their bound."""
         return float(self._run(lambda: self._db.execute("SELECT TOTAL(cost) FROM calls").fetchone()[0]))
 
     def close(self) -> None:
         self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
 
     def _run(self, action: Callable[[], Result]) -> Result:
         try:
