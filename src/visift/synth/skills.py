@@ -20,15 +20,15 @@ HORIZONTAL, VERTICAL = ("left", "middle", "right"), ("top", "centre", "bottom")
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A question and its answer. `form` names the response form; `split` is POPE's for existence, else empty; `target` is
-    the one region that the question is about, where there is one."""
+    """A question and its answer. `form` names the response form; `split` is POPE's for existence, else empty; `targets` are
+    the one or two regions that the question is about, where it is not about all."""
 
     skill: str
     question: str
     answer: str
     form: str
     split: str = ""
-    target: Region | None = None
+    targets: tuple[Region, ...] = ()
 
 
 def centre(region: Region) -> tuple[float, float]:
@@ -84,20 +84,20 @@ def colour(gen: np.random.Generator, scene: Scene) -> Round | None:
     if region is None:
         return None
     question = _pick(gen, (f"What colour is the {region.category}?", f"Which colour does the {region.category} have?"))
-    return Round("colour", question, region.attributes["colour"], "phrase", target=region)
+    return Round("colour", question, region.attributes["colour"], "phrase", targets=(region,))
 
 
 def shape(gen: np.random.Generator, scene: Scene) -> Round | None:
     region = _unique(gen, scene, lambda r: r.attributes["colour"])
     return region and Round(
-        "shape", f"What is the {region.attributes['colour']} object?", region.category, "phrase", target=region
+        "shape", f"What is the {region.attributes['colour']} object?", region.category, "phrase", targets=(region,)
     )
 
 
 def size(gen: np.random.Generator, scene: Scene) -> Round | None:
     region = _unique(gen, scene, _pair)
     return region and Round(
-        "size", f"Is the {_pair(region)} large or small?", region.attributes["size"], "phrase", target=region
+        "size", f"Is the {_pair(region)} large or small?", region.attributes["size"], "phrase", targets=(region,)
     )
 
 
@@ -127,7 +127,7 @@ def existence(gen: np.random.Generator, scene: Scene, split: str = "", present: 
     region = _one(gen, scene) if present else None
     what = _pair(region) if region else absent_pair(gen, scene, split)
     question = _pick(gen, (f"Is there a {what}?", f"Is a {what} in the picture?")).replace(" a orange", " an orange")
-    return Round("existence", question, "yes" if present else "no", "yes/no", split, region)
+    return Round("existence", question, "yes" if present else "no", "yes/no", split, (region,) if region else ())
 
 
 def absent_pair(gen: np.random.Generator, scene: Scene, split: str) -> str:
@@ -157,18 +157,20 @@ def relation(gen: np.random.Generator, scene: Scene) -> Round | None:
         true, false = false, true
     yes = bool(gen.random() < 0.5)
     question = f"Is the {short_name(a, scene)} {true if yes else false} the {short_name(b, scene)}?"
-    return Round("relation", question, "yes" if yes else "no", "yes/no")
+    return Round("relation", question, "yes" if yes else "no", "yes/no", targets=(a, b))
 
 
 def place(gen: np.random.Generator, scene: Scene) -> Round:
     region = _one(gen, scene)
-    return Round("place", f"Where is the {short_name(region, scene)}?", place_name(region), "phrase", target=region)
+    return Round("place", f"Where is the {short_name(region, scene)}?", place_name(region), "phrase", targets=(region,))
 
 
 def at_place(gen: np.random.Generator, scene: Scene) -> Round | None:
     """What stands in one of the nine places; asked where exactly one thing does."""
     region = _unique(gen, scene, place_name)
-    return region and Round("at_place", f"What is at the {place_name(region)}?", region.name, "phrase", target=region)
+    return region and Round(
+        "at_place", f"What is at the {place_name(region)}?", region.name, "phrase", targets=(region,)
+    )
 
 
 SKILLS: dict[str, Callable[[np.random.Generator, Scene], Round | None]] = {

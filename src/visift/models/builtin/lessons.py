@@ -7,6 +7,7 @@ A lesson is rows of pictures and (question, answer) rounds, made from scenes and
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -35,12 +36,16 @@ PATCH = 16  # pixels
 GRID = SIDE // PATCH
 
 
+# Before which character of an answer to look, and at which patches, counted over all pictures of the row
+Look = tuple[int, tuple[int, ...]]
+
+
 class Asked(NamedTuple):
-    """A round; `cells` are the patches of what it is about, counted over all pictures of the row (empty: no one thing)."""
+    """A round, and where to look while answering it."""
 
     question: str
     answer: str
-    cells: tuple[int, ...] = ()
+    looks: tuple[Look, ...] = ()
 
 
 @dataclass(slots=True)
@@ -59,10 +64,8 @@ def scene_of(things: list[Thing]) -> Scene:
     return Scene("lesson", "", "", SIDE, SIDE, regions=tuple(region_of(t, str(k)) for k, t in enumerate(things)))
 
 
-def cells_of(region: Region | None, picture: int = 0) -> tuple[int, ...]:
+def cells_of(region: Region, picture: int = 0) -> tuple[int, ...]:
     """The patches whose middle lies in the region's box, or the one under its centre."""
-    if region is None:
-        return ()
     x, y = centre(region)
     half = max(region.box[2], region.box[3]) / 2
     middles = (np.arange(GRID) + 0.5) * PATCH
@@ -72,20 +75,35 @@ def cells_of(region: Region | None, picture: int = 0) -> tuple[int, ...]:
     return tuple(picture * GRID * GRID + r * GRID + c for r in sorted(rows) for c in sorted(columns))
 
 
+def looks_at(regions: Iterable[Region], picture: int = 0) -> tuple[Look, ...]:
+    """Before the answer begins, look at these."""
+    return tuple((0, cells_of(region, picture)) for region in regions)
+
+
+def told(question: str, parts: Iterable[tuple[str, Region | None]]) -> Asked:
+    """An answer put together of parts; before each that names a region, look at it."""
+    answer, looks = "", []
+    for text, region in parts:
+        if region is not None:
+            looks.append((len(answer), cells_of(region)))
+        answer += text
+    return Asked(question, answer, tuple(looks))
+
+
 def with_form(gen: np.random.Generator, scene: Scene, skill: str) -> Asked:
     """A round with the request for one response form written behind it; half the time the short form goes unasked."""
     found = draw_round(gen, scene, skill)
-    q, a, cells = found.question, found.answer, cells_of(found.target)
+    q, a, looks = found.question, found.answer, looks_at(found.targets)
     if found.form == "sentence" or gen.random() < 0.5:
-        return Asked(q, a, cells)
+        return Asked(q, a, looks)
     if gen.random() < 0.4:
         ask = {
             "phrase": "Answer with a short phrase.",
             "number": "Answer with a number.",
             "yes/no": "Answer yes or no.",
         }
-        return Asked(f"{q} {ask[found.form]}", a, cells)
-    return Asked(f"{q} Answer in a sentence.", sentence(found), cells)
+        return Asked(f"{q} {ask[found.form]}", a, looks)
+    return Asked(f"{q} Answer in a sentence.", sentence(found), looks)
 
 
 def sentence(found: Round) -> str:
@@ -108,13 +126,35 @@ def sentence(found: Round) -> str:
 
 def listing(gen: np.random.Generator, scene: Scene) -> Asked:
     """A numbered list, left to right: the form, not the tags."""
-    lines = [f"{k}. {r.name}" for k, r in enumerate(left_to_right(scene), 1)]
-    return Asked("List the objects from left to right.", "\n".join(lines))
+    return told("List the objects from left to right.", numbered([(r.name, r) for r in left_to_right(scene)]))
+
+
+def numbered(items: list[tuple[str, Region]]) -> Iterator[tuple[str, Region | None]]:
+    """The parts of a list `1. ...` on lines of their own."""
+    for k, (text, region) in enumerate(items, 1):
+        yield f"{chr(10) if k > 1 else ''}{k}. ", None
+        yield text, region
+
+
+def joined(items: list[tuple[str, Region]]) -> Iterator[tuple[str, Region | None]]:
+    """The parts of `a, b and c`."""
+    for k, (text, region) in enumerate(items):
+        yield "" if k == 0 else " and " if k == len(items) - 1 else ", ", None
+        yield text, region
+
+
+def described(gen: np.random.Generator, scene: Scene) -> Asked:
+    """The caption, looking at each thing before it is named."""
+    return told(
+        caption(gen, scene).question, [*joined([(f"a {r.name}", r) for r in left_to_right(scene)]), (".", None)]
+    )
 
 
 def paragraph(gen: np.random.Generator, scene: Scene) -> Asked:
-    parts = [f"The {r.name} is at the {place_name(r)}." for r in left_to_right(scene)]
-    return Asked("Describe the picture in a paragraph.", f"There are {len(parts)} objects. {' '.join(parts)}")
+    parts: list[tuple[str, Region | None]] = [(f"There are {len(scene.regions)} objects.", None)]
+    for region in left_to_right(scene):
+        parts += [(" The ", None), (f"{region.name} is at the {place_name(region)}.", region)]
+    return told("Describe the picture in a paragraph.", parts)
 
 
 def letter(gen: np.random.Generator, scene: Scene) -> Asked:
@@ -131,16 +171,16 @@ def letter(gen: np.random.Generator, scene: Scene) -> Asked:
     shown = " ".join(f"{k}. {o}" for k, o in zip(letters, options, strict=True))
     found = letters[options.index(right)]
     if gen.random() < 0.5:
-        return Asked(f"Which is in the picture? {shown} Answer with a letter.", found, cells_of(region))
+        return Asked(f"Which is in the picture? {shown} Answer with a letter.", found, looks_at([region]))
     reason = f"{found}, because there is a {right} at the {place_name(region)}."
-    return Asked(f"Which is in the picture? {shown} Answer with a letter and a reason.", reason, cells_of(region))
+    return Asked(f"Which is in the picture? {shown} Answer with a letter and a reason.", reason, looks_at([region]))
 
 
 def coordinates(gen: np.random.Generator, scene: Scene) -> Asked:
     """The centre in hundredths of the picture's width and height."""
     region = scene.regions[int(gen.integers(len(scene.regions)))]
     x, y = (int(100 * v / SIDE) for v in centre(region))
-    return Asked(f"Point at the {short_name(region, scene)}.", f"({x:02d}, {y:02d})", cells_of(region))
+    return Asked(f"Point at the {short_name(region, scene)}.", f"({x:02d}, {y:02d})", looks_at([region]))
 
 
 FORMED = (listing, paragraph, letter, coordinates)
@@ -161,8 +201,7 @@ def one_picture(gen: np.random.Generator, scene: Scene, rounds: int) -> list[Ask
         else:
             made.append(with_form(gen, scene, ASKED[int(gen.integers(len(ASKED)))]))
     if gen.random() < 0.35:
-        found = caption(gen, scene)
-        made.insert(int(gen.integers(len(made) + 1)), Asked(found.question, found.answer))
+        made.insert(int(gen.integers(len(made) + 1)), described(gen, scene))
     return made
 
 
@@ -180,14 +219,14 @@ def several_pictures(gen: np.random.Generator, scenes: list[Scene]) -> list[Aske
         elif kind == 2:
             found = existence(gen, scenes[k])
             question = found.question.replace(" in the picture", "").rstrip("?")
-            made.append(Asked(f"{question} in picture {k + 1}?", found.answer, cells_of(found.target, k)))
+            made.append(Asked(f"{question} in picture {k + 1}?", found.answer, looks_at(found.targets, k)))
         else:
             pairs = [{f"{r.attributes['colour']} {r.category}" for r in s.regions} for s in scenes]
             alone = sorted(p for p in pairs[k] if sum(p in other for other in pairs) == 1)
             if alone:
                 pair = alone[int(gen.integers(len(alone)))]
                 region = next(r for r in scenes[k].regions if pair == f"{r.attributes['colour']} {r.category}")
-                made.append(Asked(f"Which picture has a {pair}?", f"picture {k + 1}", cells_of(region, k)))
+                made.append(Asked(f"Which picture has a {pair}?", f"picture {k + 1}", looks_at([region], k)))
     return made or [Asked("Describe picture 1.", caption(gen, scenes[0]).answer)]
 
 
@@ -230,25 +269,32 @@ def paste_digits(
 ) -> list[tuple[int, int, int]]:
     """Write 1-6 different digits onto free ground, in place; returns (digit, x, y) by centre.
 
-    `taken` holds (x, y, half side) of squares to keep clear of. Boxed or bare, dark or light, in several sizes.
+    `taken` holds (x, y, half side) of squares to keep clear of. Boxed or bare, dark or light, in several sizes, half of
+    them on a patchwork of chance colours: a digit must be read on any ground. Half of the time they count from 1.
     """
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image)
     found: list[tuple[int, int, int]] = []
-    for digit in gen.permutation(np.arange(1, MAX_DIGIT + 1))[: int(gen.integers(1, 7))]:
-        half = 9
+    number, half = int(gen.integers(1, 7)), 9
+    digits = gen.permutation(number) + 1 if gen.random() < 0.5 else gen.permutation(MAX_DIGIT)[:number] + 1
+    for digit in digits:
         for _ in range(12):
             x, y = (int(v) for v in gen.integers(half, SIDE - half, size=2))
             if all(max(abs(x - a), abs(y - b)) >= half + c for a, b, c in taken):
                 break
         else:
             continue
+        if on_cloth := gen.random() < 0.5:
+            cloth = gen.integers(0, 256, (*gen.integers(1, 5, size=2), 3), dtype=np.uint8)
+            image.paste(
+                Image.fromarray(cloth).resize((2 * half, 2 * half), Image.Resampling.NEAREST), (x - half, y - half)
+            )
         font = _FONTS[FONT_SIZES[int(gen.integers(len(FONT_SIZES)))]]
-        dark = picture[y - half : y + half, x - half : x + half].mean() > 128
+        dark = np.asarray(image)[y - half : y + half, x - half : x + half].mean() > 128
         ink, paper = ("black", "white") if gen.random() < 0.5 else ("white", "black")
         text = str(digit)
         x0, y0, x1, y1 = draw.textbbox((x, y), text, font=font, anchor="mm")
-        if gen.random() < 0.7:
+        if on_cloth or gen.random() < 0.7:
             draw.rectangle((x0 - 2, y0 - 2, x1 + 1, y1 + 1), fill=paper)
         else:
             ink = "black" if dark else "white"
@@ -260,19 +306,22 @@ def paste_digits(
 
 
 def digit_rounds(gen: np.random.Generator, digits: list[tuple[int, int, int]]) -> list[Asked]:
-    """Read the numbers left to right; say where one stands, which stands somewhere, whether one is there."""
-    ordered = sorted(digits, key=lambda d: d[1:])
-    made = [Asked("Which numbers are in the picture?", join([str(d) for d, _, _ in ordered]))]
+    """Read the numbers left to right; say where each stands, which stands somewhere, whether one is there."""
     spots = {d: region_of(Thing(SHAPES[0], "red", "small", x, y, 8), "") for d, x, y in digits}
+    ordered = sorted(digits, key=lambda d: d[1:])
+    made = [told("Which numbers are in the picture?", joined([(str(d), spots[d]) for d, *_ in ordered]))]
     places = {d: place_name(spot) for d, spot in spots.items()}
+    if sorted(spots) == list(range(1, len(spots) + 1)):
+        listed = numbered([(places[d], spots[d]) for d in sorted(spots)])
+        made.append(told("List where each number is.", listed))
     for digit in gen.permutation(list(spots))[:4]:
-        cells = cells_of(spots[digit])
+        looks = looks_at([spots[digit]])
         if list(places.values()).count(places[digit]) == 1 and gen.random() < 0.4:
-            made.append(Asked(f"Which number is at the {places[digit]}?", str(digit), cells))
+            made.append(Asked(f"Which number is at the {places[digit]}?", str(digit), looks))
         else:
-            made.append(Asked(f"Where is number {digit}?", places[digit], cells))
+            made.append(Asked(f"Where is number {digit}?", places[digit], looks))
     asked = int(gen.integers(1, MAX_DIGIT + 1))
-    found = cells_of(spots[asked]) if asked in spots else ()
+    found = looks_at([spots[asked]] if asked in spots else [])
     made.append(Asked(f"Is there a number {asked}?", "yes" if asked in spots else "no", found))
     return [made[k] for k in gen.permutation(len(made))]
 

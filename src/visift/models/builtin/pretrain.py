@@ -7,9 +7,11 @@ Runs on one CPU thread in about an hour, or on a GPU in minutes; `visift run rec
 from __future__ import annotations
 
 import json
+import math
 import time
+from bisect import bisect_right
 from collections.abc import Iterator
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from visift.core.errors import VisiftError
@@ -25,10 +28,10 @@ from visift.core.progress import progress
 from visift.core.seeds import rng, seed_of
 from visift.models.builtin import lessons
 from visift.models.builtin.architecture import fresh_model, save
-from visift.models.builtin.lessons import Asked, Row
+from visift.models.builtin.lessons import Row
 from visift.models.builtin.tokenizer import ASSISTANT, BOS, END, IMAGE, USER, train_tokenizer
 from visift.models.precision import fast_bf16
-from visift.sources.tabletop import COLOURS, SHAPES, SIZES, caption, draw_things, ground, place_things
+from visift.sources.tabletop import COLOURS, SHAPES, SIZES, draw_things, ground, place_things
 
 PATCHES = 49
 FIRST_PATCH = 2  # position of a row's first picture token: <s>, <|user|>, then the pictures
@@ -48,11 +51,12 @@ class PretrainSettings(BaseModel):
     decay: float = 0.3  # share of the steps at the end over which the rate falls to zero
     simple: float = 0.12  # share of the steps at the start with captions and digits only
     dense_weight: float = 0.5
-    pointing_weight: float = 1.0  # of the label "before the answer, look at what it is about"
+    pointing_weight: float = 1.0  # of the label "look at what you are about to name"
     hard: float = 0.1  # share of scenes from levels 1 and 2
     vocab_size: int = 2048
     seed: int = 0
     threads: int = 1
+    workers: int = 0  # processes that draw the lessons; a GPU wants as many as there are cores
     device: str = "cpu"
     save_every: int = 250
 
@@ -86,10 +90,9 @@ def make_row(gen: np.random.Generator, simple: bool, hard: float) -> Row:
         row.labels.append(lessons.patch_labels(things, digits))
         row.rounds = lessons.digit_rounds(gen, digits) if digits else []
         if things:
-            row.rounds.append(Asked("Describe the picture.", f"{caption(things)}."))
+            row.rounds.append(lessons.described(gen, lessons.scene_of(things)))
     elif simple:
-        found = lessons.caption(gen, scene())
-        row.rounds = [Asked(found.question, found.answer)]
+        row.rounds = [lessons.described(gen, scene())]
     elif kind < 0.35:
         row.rounds = lessons.several_pictures(gen, [scene() for _ in range(int(gen.integers(2, 5)))])
     elif kind < 0.37:
@@ -105,40 +108,66 @@ class Encoder:
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self.tokenizer = tokenizer
         self.pad = tokenizer.pad_token_id
-        self.text = lru_cache(maxsize=200_000)(lambda text: tuple(tokenizer(text, add_special_tokens=False).input_ids))
+        self.seen: dict[str, tuple[list[int], list[int]]] = {}
         self.one = {t: tokenizer.convert_tokens_to_ids(t) for t in (BOS, END, IMAGE, USER, ASSISTANT)}
 
+    def text(self, text: str) -> tuple[list[int], list[int]]:
+        """ids, and behind which character of the text each ends."""
+        if text not in self.seen:
+            told = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+            if len(self.seen) > 100_000:
+                self.seen.clear()
+            self.seen[text] = (told["input_ids"], [end for _, end in told["offset_mapping"]])
+        return self.seen[text]
+
     def __call__(self, row: Row) -> tuple[list[int], list[float], list[tuple[int, tuple[int, ...]]]]:
-        """ids and loss weights, both (T,), and where to look: (position before an answer, positions of its patches).
+        """ids and loss weights, both (T,), and where to look: (position of a token, positions of patches).
 
         Weights are 0 where nothing is learnt; those of one answer sum to 1, so that a caption of thirty tokens does not
         drown an answer of one.
         """
         ids, weights, looks = [self.one[BOS]], [0.0], []
-        for k, (question, answer, cells) in enumerate(row.rounds):
+        for k, (question, answer, asked_looks) in enumerate(row.rounds):
             pictures = [self.one[IMAGE]] * PATCHES * len(row.pictures) if k == 0 else []
-            prompt = [self.one[USER], *pictures, *self.text(question), self.one[ASSISTANT]]
-            reply = [*self.text(answer), self.one[END]]
-            ids += prompt + reply
-            if cells:
-                looks.append((len(ids) - len(reply) - 1, tuple(FIRST_PATCH + c for c in cells)))
+            prompt = [self.one[USER], *pictures, *self.text(question)[0], self.one[ASSISTANT]]
+            answer_ids, ends = self.text(answer)
+            reply = [*answer_ids, self.one[END]]
+            ids += prompt
+            for character, cells in asked_looks:  # the token before the one that holds the character
+                looks.append((len(ids) - 1 + bisect_right(ends, character), tuple(FIRST_PATCH + c for c in cells)))
+            ids += reply
             weights += [0.0] * len(prompt) + [1 / len(reply)] * len(reply)
         return ids, weights, looks
 
 
-def batches(settings: PretrainSettings, encode: Encoder, start: int) -> Iterator[dict[str, torch.Tensor]]:
-    """Endless batches from step `start` on; the same step has the same batch in every run."""
-    size = settings.batch_size
-    for group in range(start // SORT_OVER, 1 << 40):
-        first = group * SORT_OVER
-        rows = []
-        for index in range(SORT_OVER * size):
-            simple = first + index // size < settings.simple * settings.steps
-            row = make_row(rng("pretrain", settings.seed, group, index), simple, settings.hard)
-            rows.append((*encode(row), row))
+class Groups(Dataset[list[dict[str, torch.Tensor]]]):
+    """Group `index` holds the batches of steps SORT_OVER * index and after: the same in every run."""
+
+    def __init__(self, settings: PretrainSettings, encode: Encoder) -> None:
+        self.settings, self.encode = settings, encode
+
+    def __len__(self) -> int:
+        return math.ceil(self.settings.steps / SORT_OVER)
+
+    def __getitem__(self, index: int) -> list[dict[str, torch.Tensor]]:
+        s, first, rows = self.settings, index * SORT_OVER, []
+        for k in range(SORT_OVER * s.batch_size):
+            simple = first + k // s.batch_size < s.simple * s.steps
+            row = make_row(rng("pretrain", s.seed, index, k), simple, s.hard)
+            rows.append((*self.encode(row), row))
         rows.sort(key=lambda r: len(r[0]))
-        for k in rng("order", settings.seed, group).permutation(SORT_OVER)[max(0, start - first) :]:
-            yield collate(rows[k * size : (k + 1) * size], encode.pad)
+        order = rng("order", s.seed, index).permutation(SORT_OVER)
+        return [collate(rows[k * s.batch_size : (k + 1) * s.batch_size], self.encode.pad) for k in order]
+
+
+def batches(settings: PretrainSettings, encode: Encoder, start: int) -> Iterator[dict[str, torch.Tensor]]:
+    """The batches of steps `start` to the last, drawn by `settings.workers` processes (0: in this one)."""
+    groups = Groups(settings, encode)
+    todo = range(start // SORT_OVER, len(groups))
+    skip = start % SORT_OVER
+    for group in DataLoader(groups, batch_size=None, sampler=todo, num_workers=settings.workers):
+        yield from group[skip:]
+        skip = 0
 
 
 def collate(rows: list[Any], pad: int) -> dict[str, torch.Tensor]:
@@ -174,8 +203,8 @@ class Pointer:
         self.weights[layer, head] = output[1][:, head]
 
     def loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """-log of the attention that falls on the patches of what is asked about, at the last token before the answer;
-        the mean over questions and taught heads."""
+        """-log of the attention that falls on the patches of what is asked about or named next, at the token before;
+        the mean over looks and taught heads."""
         row, at = batch["pointing"].unbind(1)  # (L,) each
         if not len(row):
             return batch["weights"].new_zeros(())

@@ -1,0 +1,51 @@
+"""Pre-training of the built-in model goes on where a kill stopped it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from visift.core.files import read_json
+from visift.models.builtin.pretrain import Encoder, PretrainSettings, batches, corpus, pretrain
+from visift.models.builtin.tokenizer import train_tokenizer
+
+SMALL = PretrainSettings(steps=7, batch_size=2, warmup=2, save_every=2, vocab_size=600)
+
+
+def test_processes_that_draw_lessons_change_nothing():
+    encode = Encoder(train_tokenizer(corpus(rows=50), 600))
+    alone = list(batches(SMALL, encode, 3))
+    assert len(alone) == 8 - 3  # to the end of the group of the last step
+    shared = list(batches(SMALL.model_copy(update={"workers": 2}), encode, 3))
+    for a, b in zip(alone, shared, strict=True):
+        assert a.keys() == b.keys()
+        assert all(a[k].equal(b[k]) for k in a)
+
+
+@pytest.mark.integration
+def test_killed_it_ends_with_the_same_weights(tmp_path: Path):
+    pretrain(tmp_path / "unbroken", SMALL)
+    code = (
+        "import sys; from pathlib import Path; from visift.models.builtin.pretrain import *;"
+        "pretrain(Path(sys.argv[1]), PretrainSettings(**__import__('json').loads(sys.argv[2])))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "killed"), json.dumps(SMALL.model_dump())],
+        stderr=subprocess.DEVNULL,
+    )
+    end = time.monotonic() + 600
+    while not (tmp_path / "killed" / "state.pt").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    process.kill()  # SIGKILL
+    process.wait()
+    assert (tmp_path / "killed" / "state.pt").exists()
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    pretrain(tmp_path / "killed", SMALL)
+    assert read_json(tmp_path / "killed" / "pretrain.json") == read_json(tmp_path / "unbroken" / "pretrain.json")
+    for name in ("model.safetensors", "tokenizer.json"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "unbroken" / name).read_bytes()
