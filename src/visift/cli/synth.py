@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from visift.cli.dialog_options import DialogOptions
 from visift.cli.option_groups import grouped
 from visift.cli.run_options import Json, RunOptions, TagOptions, print_card
 from visift.cli.source_options import SourceOptions
@@ -21,6 +22,7 @@ def synth(
     tags: TagOptions,
     run: RunOptions,
     teacher: TeacherOptions,
+    dialog: DialogOptions,
     answers: Annotated[str | None, typer.Option(help="Wording of lists: plain (default) or varied.")] = None,
     editor: Annotated[
         str | None, typer.Option(help="difference: heal (default), diffusion, migan[:FILE.onnx], http(s)://… or MODULE:FUNCTION.")
@@ -35,10 +37,10 @@ def synth(
     """
     from visift.synth.frame import synthesise
 
-    found = source.source(run.seed)
+    found = dialog.source(source.source(run.seed))
     with teacher.asked(out) as asked:
         card = synthesise(
             kind, found, out, teacher=asked, answers=answers, editor=editor, edits=edits, per_scene=per_scene,
-            **run.given(), **tags.given(),
+            **run.given(), **tags.given(), **dialog.given(),
         )  # fmt: skip
     print_card(card, out, as_json)

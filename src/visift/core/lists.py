@@ -1,9 +1,9 @@
-"""Numbered lists as text: written when data is made, read when answers are scored."""
+"""Numbered and lettered lists as text: written when data is made, read when answers are scored."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 # "3. x", "3) x", "3: x", "(3) x", "[3] x", "#3 x", "3 - x", "**3.** x", "- 3. x"
 _LINE = re.compile(
@@ -29,3 +29,13 @@ def parse_list(text: str) -> dict[int, str]:
         if match and (match["open"] or match["close"]):
             found.setdefault(int(match["number"]), match["item"].strip())
     return found
+
+
+def letter(index: int) -> str:
+    """0 -> A."""
+    return "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[index]
+
+
+def with_options(question: str, options: Sequence[str]) -> str:
+    """A question and its options, `A. …`, one a line."""
+    return "\n".join([question, *(f"{letter(k)}. {option}" for k, option in enumerate(options))])

@@ -96,15 +96,19 @@ def encode_rle(mask: np.ndarray) -> RLE:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question about a picture as a public file holds it. `form` is the response form that its answer has; `request`
-    says whether the form still has to be asked for."""
+    """A question about a picture as a public file holds it, without a wish for the form of its answer.
+
+    `form` is the response form of the answer, empty where nobody says; `request` whether the form has to be asked for;
+    questions of one `group` refer to each other and stay together, in order.
+    """
 
     source: str  # the file's format, such as `vqav2`
     question: str
     answer: str
-    form: str
+    form: str = ""
     licence: str = ""
     request: bool = True
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)

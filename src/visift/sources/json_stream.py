@@ -14,8 +14,11 @@ CHUNK = 1 << 20  # bytes read at a time; doubled while one element does not fit
 SPACE = re.compile(r"[ \t\r\n]*")
 
 
-def elements(path: Path, numbers_only: frozenset[str] = frozenset()) -> Iterator[tuple[str, Any, int, int]]:
-    """(key, element, byte offset, byte length) for every element of every array in the top-level object.
+def elements(
+    path: Path, numbers_only: frozenset[str] = frozenset(), lists: bool = False
+) -> Iterator[tuple[str, Any, int, int]]:
+    """(key, element, byte offset, byte length) for every element of every array in the top-level object. With `lists` the top
+    level may be an array itself; its key is ''.
 
     Under the keys in `numbers_only` text is read as Latin-1, which is fast and leaves numbers and ASCII right. Values
     that are no arrays are skipped.
@@ -23,7 +26,7 @@ def elements(path: Path, numbers_only: frozenset[str] = frozenset()) -> Iterator
     """
     try:
         with path.open("rb") as file:
-            yield from _Parser(path, file, numbers_only).run()
+            yield from _Parser(path, file, numbers_only, lists).run()
     except FileNotFoundError as e:
         raise DataError("no such file", where=path, remedy="check the path") from e
     except IsADirectoryError as e:
@@ -33,12 +36,17 @@ def elements(path: Path, numbers_only: frozenset[str] = frozenset()) -> Iterator
 class _Parser:
     """Holds a stretch of the file as Latin-1, so that a character is a byte and offsets are right."""
 
-    def __init__(self, path: Path, file: Any, numbers_only: frozenset[str]) -> None:
-        self.path, self.file, self.numbers_only = path, file, numbers_only
+    def __init__(self, path: Path, file: Any, numbers_only: frozenset[str], lists: bool = False) -> None:
+        self.path, self.file, self.numbers_only, self.lists = path, file, numbers_only, lists
         self.text, self.base, self.pos, self.ended = "", 0, 0, False
         self.decode = json.JSONDecoder().raw_decode
 
     def run(self) -> Iterator[tuple[str, Any, int, int]]:
+        if self.peek() == "[" and self.lists:
+            yield from self.array("")
+            if self.peek():
+                raise self.error("more text follows the array")
+            return
         if self.peek() != "{":
             raise self.error("a JSON object is expected here")
         self.pos += 1

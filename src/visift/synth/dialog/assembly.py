@@ -35,10 +35,15 @@ def tokens(round_: Round) -> int:
 
 
 def in_order(gen: Gen, rounds: Sequence[Round], switch: float) -> list[Round]:
-    """A random order in which about the share `switch` of neighbours differ in form, as far as the forms allow it."""
-    left: dict[str, list[Round]] = {}
-    for k in gen.permutation(len(rounds)):
-        left.setdefault(rounds[int(k)].form, []).append(rounds[int(k)])
+    """A random order in which about the share `switch` of neighbours differ in form, as far as the forms allow it. Rounds that
+    refer to each other stay together, in their order."""
+    blocks: dict[object, list[Round]] = {}
+    for k, round_ in enumerate(rounds):
+        blocks.setdefault(round_.group or k, []).append(round_)
+    together = list(blocks.values())
+    left: dict[str, list[list[Round]]] = {}  # form of the block's first round -> blocks
+    for k in gen.permutation(len(together)):
+        left.setdefault(together[int(k)][0].form, []).append(together[int(k)])
     ordered: list[Round] = []
     switches = 0
     while left:
@@ -46,18 +51,19 @@ def in_order(gen: Gen, rounds: Sequence[Round], switch: float) -> list[Round]:
         others = [form for form in left if form != last]
         wanted = switches < switch * len(ordered) or last not in left
         form = _other(gen, left, others) if others and wanted else last
-        switches += bool(last) and form != last
-        ordered.append(left[form].pop())
+        block = left[form].pop()
+        switches += sum(x.form != y.form for x, y in pairwise([*ordered[-1:], *block]))
+        ordered += block
         if not left[form]:
             del left[form]
     return ordered
 
 
-def _other(gen: Gen, left: dict[str, list[Round]], others: list[str]) -> str:
+def _other(gen: Gen, left: dict[str, list[list[Round]]], others: list[str]) -> str:
     """One of `others` at random; the most frequent one where putting it off would leave it to itself in the end."""
     largest = max(others, key=lambda form: len(left[form]))
     rest = sum(map(len, left.values()))
-    return largest if 2 * len(left[largest]) >= rest else pick(gen, others)
+    return largest if 2 * len(left[largest]) >= rest else str(pick(gen, others))
 
 
 def split(rounds: Sequence[Round], most: int, most_tokens: int, switch: float) -> list[list[Round]]:

@@ -32,7 +32,7 @@ def _phrase(text: str) -> bool:
 
 def _sentence(text: str) -> bool:
     ended = text.endswith((".", "!", "?", '."', '!"', '?"'))
-    return "\n" not in text and len(text.split()) >= 4 and ended and sentences(text) == 1 and not text[0].islower()
+    return "\n" not in text and len(text.split()) >= 3 and ended and sentences(text) == 1 and not text[0].islower()
 
 
 def _paragraph(text: str) -> bool:

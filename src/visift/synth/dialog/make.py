@@ -11,7 +11,7 @@ from visift.core.files import sha256_file, under
 from visift.core.seeds import rng
 from visift.core.types import Conversation, Picture, Scene
 from visift.synth.dialog.assembly import distinct, in_order, split, tokens, turns_of
-from visift.synth.dialog.forms import FORMS
+from visift.synth.dialog.forms import FORMS, form_of
 from visift.synth.dialog.rounds import RULES, Known, Round, draw
 from visift.synth.frame import Kind, Task, provenance, row_id
 from visift.synth.questions import plain_picture
@@ -32,7 +32,13 @@ def make(task: Task, scene: Scene) -> Made:
     options = task.options
     _check(task)
     known = Known(scene, task.categories)
-    asked = [Round(a.source, a.question, a.answer, a.form, request=a.request, licence=a.licence) for a in scene.asked]
+    asked = [
+        Round(
+            a.source, a.question, a.answer, a.form or form_of(a.answer), request=a.request, licence=a.licence,
+            group=a.group and f"{a.source} {a.group}",
+        )
+        for a in scene.asked
+    ]  # fmt: skip
     rounds, rejected = [], []
     for round_ in distinct([*asked, *draw(rng(task.seed, "dialog", scene.id), known, options["per_form"])]):
         if fault := _fault(round_, options["tokens"]):
@@ -75,6 +81,8 @@ def _check(task: Task) -> None:
 
 def _fault(round_: Round, most_tokens: int) -> str | None:
     """Why a round cannot be used."""
+    if not round_.form:
+        return f"the answer has no form that is known: {round_.answer[:80]}"
     if not FORMS[round_.form].holds(round_.answer):
         return f"the answer is no {round_.form}: {round_.answer[:80]}"
     if tokens(round_) > most_tokens:

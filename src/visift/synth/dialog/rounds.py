@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from visift.core.errors import DataError
+from visift.core.lists import letter, with_options
 from visift.core.types import Region, Scene
 from visift.synth.dialog.words import (
     PAIRS,
@@ -54,6 +55,7 @@ class Round:
     clash: frozenset[str] = frozenset()
     request: bool = True
     licence: str = ""
+    group: str = ""  # rounds of one group refer to each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -661,17 +663,6 @@ def description(gen: Gen, known: Known) -> Round | None:
     question = pick(gen, ("Describe the picture in detail.", "Tell me all about this picture.", "What can be said about this picture?",
                           "Explain to someone who cannot see it what the picture shows."))  # fmt: skip
     return Round(RULES, question, " ".join(said), "paragraph", DESCRIPTION, DESCRIPTION)
-
-
-# --- letters
-
-
-def with_options(question: str, options: Sequence[str]) -> str:
-    return "\n".join([question, *(f"{letter(k)}. {option}" for k, option in enumerate(options))])
-
-
-def letter(index: int) -> str:
-    return "ABCDEFGH"[index]
 
 
 Maker = Callable[[Gen, Known], Round | None]
