@@ -20,7 +20,7 @@ def train(
         typer.Option(help="A dataset of ours, or a foreign file; several are trained on together."),
     ] = None,
     stage: Annotated[
-        str, typer.Option(help="What trains: align, sft, lora or full; default: the recipe's, else sft.")
+        str, typer.Option(help="What trains: align, sft, lora, vpgc or full; default: the recipe's, else sft.")
     ] = "",
     out: Annotated[Path | None, typer.Option(help="Where the run lives; run again it goes on.")] = None,
     image_root: Annotated[

@@ -12,11 +12,17 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from visift.models import vpgc
 from visift.models.families.family import Family, Pixels
 
 
 def can_share(model: Any, family: Family) -> bool:
-    """Whether the model reads strictly from left to right with one kind of layer, so that a prefix has one state."""
+    """Whether the model reads strictly from left to right with one kind of layer, so that a prefix has one state.
+
+    Under VPG-C it has as many as there are questions: each asks the picture in its own way.
+    """
+    if vpgc.attached(model) is not None:
+        return False
     text = model.config.get_text_config()
     kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
     return family.shares_prefix and kinds == {"full_attention"} and not getattr(text, "sliding_window", None)

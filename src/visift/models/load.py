@@ -15,6 +15,7 @@ from transformers.utils import logging as hf_logging
 
 from visift.core.errors import DataError
 from visift.core.files import sha256_file
+from visift.models import vpgc
 from visift.models.attention import PLAIN
 from visift.models.builtin import FOLDER as BUILTIN
 from visift.models.families import Family, family_for
@@ -28,6 +29,7 @@ VICUNA = (
     "{% else %}{{ 'ASSISTANT: ' + m['content'] + eos_token }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
 )
+ADAPTER = "vpgc"  # a model folder's folder of its VPG-C adapter
 WEIGHT_FILES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".msgpack", ".h5", ".gguf", ".onnx", ".index.json")
 
 
@@ -46,10 +48,16 @@ class Vlm:
         """Write a plain Hugging Face folder: weights, configuration, tokenizer, template, processor.
 
         `model` stands in for the one loaded (merged weights). Side files of the source folder come along, so that its
-        processor loads as before.
+        processor loads as before. A VPG-C adapter goes into a folder of its own, which plain transformers passes over.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        (model or self.model).save_pretrained(folder)
+        model = model or self.model
+        if (adapter := vpgc.attached(model)) is not None:
+            vpgc.save(adapter, folder / ADAPTER)
+            own = {n: t for n, t in model.state_dict().items() if not n.startswith("vpgc.")}
+            model.save_pretrained(folder, state_dict=own)
+        else:
+            model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         for weights in folder.glob("*.safetensors"):
             weights.chmod(0o644)  # as the other files; safetensors keeps them to the owner
@@ -73,7 +81,7 @@ def where(model: str | Path) -> str:
 def load(source: str | Path, *, dtype: torch.dtype = torch.float32, train: bool = False) -> Vlm:
     """Load a VLM strictly: safetensors only, no remote code, every weight accounted for. The model is in eval mode.
 
-    `train` prepares it for training: no cache, and on CPU plain softmax attention (attention.py). Raises DataError when something is missing in the folder, and when weights are missing or left over.
+    A folder's own VPG-C adapter is attached. `train` prepares the model for training: no cache, and on CPU plain softmax attention (attention.py). Raises DataError when something is missing in the folder, and when weights are missing or left over.
     """
     hf_logging.disable_progress_bar()
     path = where(source)
@@ -113,14 +121,10 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32, train: bool 
         for part in (model.config, model.config.get_text_config()):
             part.use_cache = False  # both: the language model reads its own
     model.eval()
-    return Vlm(
-        model,
-        tokenizer,
-        image_processor,
-        _template(tokenizer, folder, adapter),
-        adapter(model, tokenizer, image_processor),
-        path,
-    )
+    family = adapter(model, tokenizer, image_processor)
+    if (folder / ADAPTER).is_dir():
+        vpgc.load(model, folder / ADAPTER)
+    return Vlm(model, tokenizer, image_processor, _template(tokenizer, folder, adapter), family, path)
 
 
 def _check_folder(folder: Path) -> None:
@@ -153,5 +157,8 @@ def fingerprint(model: str) -> dict[str, Any]:
     folder = Path(where(model))
     if not folder.is_dir():
         return {"hub": model}
-    files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".json", ".jinja"))
-    return {p.name: sha256_file(p) if p.stat().st_size < 1 << 30 else p.stat().st_size for p in files}
+    files = [p for d in (folder, folder / ADAPTER) if d.is_dir() for p in sorted(d.iterdir())]
+    return {
+        p.relative_to(folder).as_posix(): sha256_file(p) if p.stat().st_size < 1 << 30 else p.stat().st_size
+        for p in files if p.suffix in (".safetensors", ".json", ".jinja")
+    }  # fmt: skip

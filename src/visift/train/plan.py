@@ -162,6 +162,17 @@ def order(lengths: np.ndarray, steps: int, batch: int, seed: int, by_length: boo
     return np.concatenate(grouped) if grouped else rows.reshape(0, batch)
 
 
+def joint_order(plan: Plan, steps: int, joint: Sequence[int], seed: int, by_length: bool) -> np.ndarray:
+    """As `order`, with `joint[k]` rows of dataset k in every batch, each dataset in passes of its own."""
+    parts = []
+    for source, count in enumerate(joint):
+        own = np.flatnonzero(plan.source == source)
+        if count and not len(own):
+            raise VisiftError("no usable row for its part of the batch", where=f"dataset {source + 1}")
+        parts.append(own[order(plan.length[own], steps, count, seed + source, by_length)])
+    return np.concatenate(parts, axis=1)
+
+
 def padding_share(lengths: np.ndarray, batches: np.ndarray) -> float:
     """The share of positions that would be padding."""
     each = lengths[batches]

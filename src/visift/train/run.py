@@ -6,7 +6,7 @@ OUT/plan.{json,safetensors}  lengths of all rows;  OUT/rejected.jsonl  rows left
 OUT/census.json       what trains
 OUT/train_log.jsonl   one line a step
 OUT/checkpoints/      the last two
-OUT/model/            the result in plain Hugging Face layout (stage lora: merged, and OUT/adapter)
+OUT/model/            the result in plain Hugging Face layout (lora: merged, and OUT/adapter; vpgc: adapter in model/vpgc)
 OUT/result.json       written last
 """
 
@@ -40,7 +40,7 @@ from visift.train import checkpoint
 from visift.train.flops import own_peak, work_of
 from visift.train.foreign import open_data
 from visift.train.pack import PackedCollator, check_packing, even
-from visift.train.plan import Plan, make_plan, order, padding_share
+from visift.train.plan import Plan, joint_order, make_plan, order, padding_share
 from visift.train.rows import Collator, Rows
 from visift.train.settings import TrainSettings
 from visift.train.stages import Staged, census_line, prepare
@@ -62,6 +62,11 @@ def train(
         raise UsageError("no data to train on", remedy="pass --data DIR")
     with _first_process_first():
         datasets = [open_data(Path(d), out, image_roots, foreign_root) for d in data]
+    if settings.joint and (len(settings.joint) != len(datasets) or sum(settings.joint) != settings.batch_size):
+        raise UsageError(
+            f"joint {list(settings.joint)} for {len(datasets)} datasets and batch_size {settings.batch_size}",
+            remedy="one number a --data, in their order; together they are batch_size",
+        )
     identity = {
         "model": fingerprint(model), "data": [d.card["content_sha256"] for d in datasets], "stage": stage,
         "settings": settings.identity(),
@@ -85,7 +90,9 @@ def train(
     vlm = load(model, train=True)
     renderer = Renderer(vlm)
     with _first_process_first():
-        plan = make_plan(out, datasets, renderer, settings.max_length, settings.max_rejected)
+        plan = make_plan(
+            out, datasets, renderer, settings.max_length, settings.max_rejected, one_turn=stage == "vpgc"
+        )
     staged = prepare(vlm, stage, settings)
     write_json(out / "census.json", staged.census)
     say(census_line(staged.census))
@@ -107,9 +114,11 @@ def _train(
         raise UsageError(
             f"batch_size {settings.batch_size} is not a multiple of micro_batch {micro} x {world} processes"
         )
-    batches = order(
-        plan.length, steps, settings.batch_size, settings.seed, settings.group_by_length and not settings.pack_tokens
-    )
+    by_length = settings.group_by_length and not settings.pack_tokens
+    if settings.joint:
+        batches = joint_order(plan, steps, settings.joint, settings.seed, by_length)
+    else:
+        batches = order(plan.length, steps, settings.batch_size, settings.seed, by_length)
     if settings.pack_tokens:
         batches = even(batches, plan, micro)
     padding = "packed" if settings.pack_tokens else f"padding {padding_share(plan.length, batches):.1%}"
@@ -132,6 +141,7 @@ def _train(
     with progress("train", steps, "steps", done=start) if first else nullcontext(_silent) as tick:
         args = _arguments(out, settings, steps, micro, settings.batch_size // (micro * world))
         log = StepLog(out / "train_log.jsonl", _labels(datasets), tick, settings.log_every, start)
+        log.joint = bool(settings.joint)
         log.work, log.peak = work_of(vlm), (own_peak(args.bf16) or 0.0) * world
         trainer = VlmTrainer(staged, args, settings, rows, collator, batches, log, out / "checkpoints", start)
         trainer.remove_callback(PrinterCallback)

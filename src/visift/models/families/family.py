@@ -103,7 +103,9 @@ class Family:
         return None
 
     def part_of(self, parameter: str) -> str:
-        """vision, projector or llm, by the longest prefix. Raises DataError for a parameter that belongs to none."""
+        """vision, projector, llm or vpgc, by the longest prefix. Raises DataError for a parameter that belongs to none."""
+        if parameter.startswith("vpgc."):
+            return "vpgc"
         fitting = [(len(p), part) for part, prefixes in self.parts.items() for p in prefixes if parameter.startswith(p)]
         if not fitting:
             raise DataError(f"parameter {parameter!r} belongs to no known part of the model", where=type(self).__name__)

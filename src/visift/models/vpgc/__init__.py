@@ -9,7 +9,7 @@ learnt, so nothing leaks; one row trains one answer, as inference will ask for i
 """
 
 from visift.models.vpgc.adapter import Adapter
-from visift.models.vpgc.attachment import attach, attached, load, save
+from visift.models.vpgc.attachment import attach, attached, guided, load, save
 from visift.models.vpgc.places import guidance_places
 
-__all__ = ["Adapter", "attach", "attached", "guidance_places", "load", "save"]
+__all__ = ["Adapter", "attach", "attached", "guidance_places", "guided", "load", "save"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from visift.core.errors import DataError, UsageError
 from visift.core.files import read_json, write_atomic, write_json
 from visift.models.vpgc.adapter import GUIDANCE, NAME, Adapter
 from visift.models.vpgc.linear import Linear
+from visift.models.vpgc.places import guidance_places
 from visift.models.vpgc.qformer import QFormer
 
 WEIGHTS, CONFIG = "adapter.safetensors", "config.json"
@@ -49,6 +51,17 @@ def attached(model: Any) -> Adapter | None:
     base = getattr(model, "module", model)
     base = base.get_base_model() if hasattr(base, "get_base_model") else base
     return getattr(base, NAME, None)
+
+
+def guided(model: Any, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """What a model called without `labels` wants to know beside the batch's inputs: {} where no adapter hangs in it."""
+    if attached(model) is None:
+        return {}
+    return {
+        "guidance_at": guidance_places(
+            *(batch.get(k) for k in ("input_ids", "labels", "attention_mask", "position_ids"))
+        )
+    }
 
 
 def save(adapter: Adapter, folder: str | Path) -> None:
