@@ -18,6 +18,8 @@ from visift.core.files import sha256_json, write_jsonl
 from visift.core.progress import progress
 from visift.core.types import Answer, Conversation
 from visift.evals.engine import Engine, Mode, Question
+from visift.evals.remote_engine import RemoteEngine, RemoteModel
+from visift.evals.tagged_questions import ROOT, tagged
 from visift.models import Vlm, fingerprint, load
 from visift.models.precision import fast_bf16
 
@@ -25,7 +27,7 @@ from visift.models.precision import fast_bf16
 def answer(
     task: str, model: str, questions: Path, out: Path, *, mode: str = "generate", max_new_tokens: int = 128,
     batch_size: int = 32, images: Mapping[str, str] | None = None, grey: bool = False, threads: int = 0,
-    limit: int = 0, vlm: Vlm | None = None,
+    limit: int = 0, vlm: Vlm | None = None, remote: RemoteModel | None = None, tags: Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Write one Answer a question to `out` (JSON Lines, question order) and return counts by `finish`.
 
@@ -35,6 +37,8 @@ def answer(
     grey    every picture replaced by mid-grey of its size: what the model knows without looking
     limit   only the first so many questions (0 = all)
     vlm     `model`, already loaded: spares the load when several question sets are answered in a row
+    remote  asks a server instead; `model` is then its address, and only shown
+    tags    folder of tagged pictures (`visift mark`), which take the place of the questions' own
 
     While it runs, `out` holds the answers so far in the order in which they came; run again after a kill it asks only
     what is missing. A question that cannot be rendered or whose picture cannot be read gets finish "error" and is
@@ -44,18 +48,24 @@ def answer(
         raise UsageError(f"unknown mode {mode!r}", remedy=f"one of {', '.join(get_args(Mode))}")
     if threads:
         torch.set_num_threads(threads)
-    dataset = Dataset(Path(questions), dict(images or {}))
+    if remote is not None and mode != "generate":
+        raise UsageError(f"mode {mode} needs a local model", remedy="servers are asked with --mode generate")
+    dataset = Dataset(Path(questions), dict(images or {}) | ({ROOT: str(tags.resolve())} if tags else {}))
     decoding: dict[str, Any] = {"mode": mode} | ({"max_new_tokens": max_new_tokens} if mode == "generate" else {})
     decoding |= {"grey": True} if grey else {}
-    known = fingerprint(model)
-    asked = [Question(c, _request(known, c, decoding)) for c in _first(dataset, limit)]
+    known = remote.describe() if remote is not None else fingerprint(model)
+    shown = map(tagged(tags), _first(dataset, limit)) if tags is not None else _first(dataset, limit)
+    asked = [Question(c, _request(known, c, decoding)) for c in shown]
     if repeated := len(asked) - len({q.conversation.id for q in asked}):
         raise DataError(f"{repeated} question ids occur more than once", where=questions)
     done = _read_done(out, {q.conversation.id: q.request for q in asked})
     missing = [q for q in asked if q.conversation.id not in done]
     if missing:
-        vlm = vlm or ready(model)
-        engine = Engine(vlm, dataset, max_new_tokens, grey, cast(Mode, mode))
+        engine: Engine | RemoteEngine
+        if remote is not None:
+            engine = RemoteEngine(remote, dataset, max_new_tokens, grey)
+        else:
+            engine = Engine(vlm or ready(model), dataset, max_new_tokens, grey, cast(Mode, mode))
         out.parent.mkdir(parents=True, exist_ok=True)
         with (
             progress(f"answer {task}", len(asked), "questions", done=len(done)) as tick,
@@ -74,6 +84,11 @@ def answer(
         "task": task,
         "questions": len(rows),
         "asked": len(missing),
+        **(
+            {"tagged": sum(any(p.path.startswith(f"{ROOT}:") for p in q.conversation.images) for q in asked)}
+            if tags
+            else {}
+        ),
         **{k: sum(r.finish == k for r in rows) for k in finishes},
     }
 

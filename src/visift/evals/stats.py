@@ -221,3 +221,11 @@ def minimal_detectable_difference(
 
     z = float(ndtri(1 - alpha / 2) + ndtri(power))
     return z * math.sqrt(disagreement * design_effect / questions)
+
+
+def detectable_before(questions: int, pictures: int, correlation: float = 0.05) -> float:
+    """The same for questions on pictures, before anything is known: those on one picture are taken to be that much correlated."""
+    if not questions or not pictures:
+        return 1.0
+    effect = 1 + (questions / pictures - 1) * correlation
+    return min(1.0, minimal_detectable_difference(questions, design_effect=effect))
