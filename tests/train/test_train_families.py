@@ -22,6 +22,8 @@ from visift.evals.answer import answer
 from visift.models import Renderer, load
 from visift.models.pictures import Pictures
 from visift.train import pack
+from visift.train.plan import make_plan
+from visift.train.rows import OURS, Collator, Rows
 from visift.train.run import train
 from visift.train.settings import TrainSettings
 from visift.train.trainer import VlmTrainer
@@ -96,33 +98,45 @@ def test_a_stopped_run_goes_on_exactly(
     assert found[0] == found[1]
 
 
+LOST = ("llava", "llava-next", "llava-onevision", "internvl", "paligemma", "qwen2.5-vl")
+
+
 @pytest.mark.integration
-def test_plain_trainer_loses_a_llavas_weights_on_resume(tmp_path: Path) -> None:
-    """The trap that our checkpoints avoid; when transformers repairs it, this test says so."""
-    base = tiny_families.BUILDERS["llava"](tmp_path / "base")
+@pytest.mark.parametrize(
+    "family",
+    [n if n in ("llava", "idefics3") else pytest.param(n, marks=pytest.mark.stress) for n in tiny_families.BUILDERS],
+)
+def test_plain_trainer_loses_the_weights_on_resume(family: str, mixed: Path, tmp_path: Path) -> None:
+    """The trap that our checkpoints avoid (above: the same stop through ours is bit-identical). When transformers repairs
+    a family, this test says so."""
+    base = tiny_families.BUILDERS[family](tmp_path / "base")
 
-    class Rows(torch.utils.data.Dataset):
-        def __len__(self) -> int:
-            return 8
-
-        def __getitem__(self, k: int) -> dict[str, torch.Tensor]:
-            ids = torch.arange(6, 16) + k
-            return {"input_ids": ids, "labels": ids}
-
-    def run(steps: int, resume: bool) -> dict[str, torch.Tensor]:
-        model = AutoModelForImageTextToText.from_pretrained(base)
+    def run(steps: int, resume: bool, out: str) -> dict[str, torch.Tensor]:
+        vlm = load(base, train=True)
+        dataset = Dataset(mixed)
+        rows = Rows(make_plan(tmp_path / "plan", [dataset], Renderer(vlm), 512, 0.0), [dataset], Renderer(vlm),
+                    [Pictures(dataset, vlm.family)])  # fmt: skip
+        collate = Collator(vlm.family, 2)
         args = TrainingArguments(
-            output_dir=str(tmp_path / "out"), max_steps=steps, save_steps=2, use_cpu=True, report_to="none", disable_tqdm=True,
+            output_dir=str(tmp_path / out), max_steps=steps, save_steps=2, use_cpu=True, report_to="none", disable_tqdm=True,
             per_device_train_batch_size=2, learning_rate=1e-2, lr_scheduler_type="constant", save_strategy="steps",
+            remove_unused_columns=False,
         )  # fmt: skip
-        Trainer(model=model, args=args, train_dataset=Rows()).train(resume_from_checkpoint=resume)
-        return model.state_dict()
+        Trainer(
+            model=vlm.model, args=args, train_dataset=rows,
+            data_collator=lambda some: {k: v for k, v in collate(some).items() if k not in OURS},
+        ).train(resume_from_checkpoint=resume)  # fmt: skip
+        return vlm.model.state_dict()
 
-    at_two, resumed = run(2, False), run(3, True)
-    start = AutoModelForImageTextToText.from_pretrained(base).state_dict()
-    name = "model.language_model.layers.0.mlp.up_proj.weight"
-    assert float((at_two[name] - start[name]).abs().max()) > 0.015  # two steps of 0.01
-    assert float((resumed[name] - start[name]).abs().max()) < 0.0125  # the third step alone: the first two are gone
+    start = load(base).model.state_dict()
+    run(2, False, "out")
+    resumed, whole = run(3, True, "out"), run(3, False, "whole")
+    name = next(n for n in start if n.endswith("layers.0.mlp.up_proj.weight"))
+    if family in LOST:
+        assert float((whole[name] - start[name]).abs().max()) > 0.02  # three steps of 0.01
+        assert float((resumed[name] - start[name]).abs().max()) < 0.0125  # the third step alone: the first two are gone
+    else:
+        assert torch.equal(resumed[name], whole[name])
 
 
 @pytest.mark.integration

@@ -260,7 +260,7 @@ def test_the_command_runs_the_recipe_small(base: Path, mixed: Path, captions: Pa
         *small,
     ]
     run = CliRunner().invoke(app, words, catch_exceptions=False)
-    assert run.exit_code == 0 and "stage vpgc: 12,416 parameters train (vpgc 12,416)" in run.stderr
+    assert run.exit_code == 0 and "stage vpgc: 6,240 parameters train (vpgc 6,240)" in run.stderr
     vpgc.load(load(base).model, out / "model" / "vpgc")
     with pytest.raises(DataError):
         vpgc.load(load("builtin").model, out / "model" / "vpgc")

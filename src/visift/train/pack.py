@@ -18,7 +18,7 @@ from visift.core.errors import UsageError, VisiftError
 from visift.models import Vlm, vpgc
 from visift.models.families.family import Family
 from visift.train.plan import Plan
-from visift.train.rows import IGNORE, Collator, Row, Rows, ids_and_labels
+from visift.train.rows import IGNORE, OURS, Collator, Row, Rows, ids_and_labels
 
 BLOCKED = torch.finfo(torch.bfloat16).min  # finite in every dtype
 
@@ -121,9 +121,8 @@ def check_packing(vlm: Vlm, collator: PackedCollator, rows: Rows, count: int = 4
 
 def token_losses(model: Any, batch: dict[str, Any]) -> torch.Tensor:
     """Loss of every learnt token, float (learnt,), in row order."""
-    own = {"labels", "row_ids", "sources", "real"}
     with torch.no_grad():
-        inputs = {k: v.to(model.device) for k, v in batch.items() if k not in own}
+        inputs = {k: v.to(model.device) for k, v in batch.items() if k not in {"labels", *OURS}}
         logits = model(**inputs, **vpgc.guided(model, inputs | {"labels": batch["labels"]}), use_cache=False).logits[
             :, :-1
         ]

@@ -21,6 +21,7 @@ from visift.train.plan import Plan, parse_row, up_to
 
 KEEP = 200_000  # rendered rows kept in memory: some 1 kB each
 IGNORE = -100
+OURS = frozenset({"row_ids", "sources", "real"})  # of a batch: not the model's inputs
 
 
 @dataclass(slots=True)
