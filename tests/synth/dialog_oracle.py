@@ -152,7 +152,7 @@ class Oracle:
 
     def choice(self, ask: str, picked: str, others: list[str]) -> None:
         if picked.isdigit():
-            assert int(picked) == self.count(self.counted(ask).replace("Which is the number of ", "")), (ask, picked)
+            assert int(picked) == self.count(self.counted(ask)), (ask, picked)
         elif found := re.match(r"Which is further to the (left|right)\?", ask):
             (other,) = others
             assert self.holds(bare(picked), f"to the {found[1]} of", bare(other))

@@ -4,41 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import Any
 
 import numpy as np
 
-from visift.core.errors import DataError
 from visift.core.lists import letter, with_options
-from visift.core.types import Region, Scene
-from visift.synth.dialog.words import (
-    PAIRS,
-    STUFF,
-    SURE,
-    a,
-    best_captions,
-    capital,
-    companions,
-    counted,
-    join,
-    lookalikes,
-    many,
-    spoken,
-    stuff_words,
-)
+from visift.synth.dialog.known import Known, Thing, at, before, larger, place_of
+from visift.synth.dialog.wordings import WORDINGS
+from visift.synth.dialog.words import PAIRS, a, best_captions, capital, companions, counted, join, many, stuff_words
 
 RULES = "rules"
 CAPTION, DESCRIPTION = frozenset({"caption"}), frozenset({"description"})
-MOST = 9  # counted; annotators miss some of more, and nobody counts them at a glance
-SMALLEST = 0.004  # of the picture's area: smaller things are not asked about by place or size
-WIDEST = 0.6  # of the picture's width and height: wider things are at no one place
-INSIDE = 0.04  # of width or height: as far from a third's border, a centre lies in the third
-APART = 0.05  # of width or height: as far must a thing's near edge be from the other's centre for a direction
-LARGER = 1.5  # areas must differ by this factor
-COLUMNS, ROWS = ("left", "", "right"), ("top", "", "bottom")
+DIRECTIONS = (("to the left of", "to the right of"), ("above", "below"))
 Gen = np.random.Generator
 
 
@@ -58,116 +37,20 @@ class Round:
     group: str = ""  # rounds of one group refer to each other
 
 
-@dataclass(frozen=True, slots=True)
-class Thing:
-    """What is called by `the …` because there is one of it. Shares are of the picture: 0..1."""
-
-    name: str  # category, or attributes and category
-    noun: str
-    box: tuple[float, float, float, float]  # x1, y1, x2, y2 as shares of width and height
-    centre: tuple[float, float]  # of the mask
-    area: float
-    outlined: bool  # has a mask, not only a box
-    stuff: bool = False
-
-    @property
-    def the(self) -> str:
-        return f"the {self.noun}"
-
-    @property
-    def extent(self) -> float:
-        return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
-
-    @property
-    def middle(self) -> tuple[float, float]:
-        return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
-
-
-@dataclass
-class Known:
-    """What is known of a scene, as far as it can be asked about. `categories` are names that are absent where no region has them."""
-
-    scene: Scene
-    categories: Sequence[str] = ()
-    faults: list[tuple[str, str]] = field(default_factory=list)
-    told: set[str] = field(default_factory=set)  # facts of the rounds so far
-
-    @property
-    def unmentioned(self) -> list[str]:
-        """Things that are present and that no round so far has told."""
-        return [n for n in sorted(self.present) if f"presence {n}" not in self.told]
-
-    @cached_property
-    def present(self) -> dict[str, int]:
-        """Category -> regions of it, crowds included; without stuff."""
-        return dict(Counter(r.category for r in self.scene.regions if not r.stuff))
-
-    @cached_property
-    def counts(self) -> dict[str, int]:
-        """Category -> how many there are, where that is known: no crowd among them, all of them annotated, single things."""
-        crowds = {r.category for r in self.scene.regions if r.crowd}
-        open_ = crowds | set(self.scene.uncounted)
-        return {n: k for n, k in self.present.items() if n not in open_ and n not in PAIRS and k <= MOST}
-
-    @cached_property
-    def absent(self) -> list[str]:
-        """Things that are surely not there, nor mentioned in a caption, nor easily taken for something that is."""
-        there = frozenset(self.present)
-        said = " ".join(self.scene.captions).lower()
-        closed = [n for n in self.categories if n not in STUFF] if there else []
-        alike = lookalikes(there)
-        names = dict.fromkeys([*self.scene.absent, *closed])
-        return [n for n in names if n not in there and n not in alike and spoken(n).lower() not in said]
-
-    @cached_property
-    def stuff(self) -> list[str]:
-        return list(dict.fromkeys(r.category for r in self.scene.regions if r.stuff))
-
-    @cached_property
-    def absent_stuff(self) -> list[str]:
-        if not self.stuff:  # nobody looked for stuff
-            return []
-        groups = {stuff_words(n)[2] for n in self.stuff}
-        return [n for n in self.categories if n in SURE and stuff_words(n)[2] not in groups]
-
-    @cached_property
-    def things(self) -> list[Thing]:
-        """What can be called by `the …`, in the order of the regions."""
-        names = Counter(r.name if r.attributes else r.category for r in self.scene.regions)
-        crowds = {r.category for r in self.scene.regions if r.crowd} | set(self.scene.uncounted)
-        found = []
-        for region in self.scene.regions:
-            name = region.name if region.attributes else region.category
-            if names[name] == 1 and region.category not in crowds:
-                try:
-                    found.append(self._thing(region, name))
-                except DataError as e:
-                    self.faults.append((region.id, e.what))
-        return [t for t in found if t.area >= SMALLEST]
-
-    def _thing(self, region: Region, name: str) -> Thing:
-        height, width = self.scene.height, self.scene.width
-        rows, columns = np.nonzero(region.mask(height, width))
-        if not len(rows):
-            raise DataError("its mask is empty")
-        x, y, w, h = region.box
-        box = (max(x, 0) / width, max(y, 0) / height, min((x + w) / width, 1), min((y + h) / height, 1))
-        centre = ((columns.mean() + 0.5) / width, (rows.mean() + 0.5) / height)
-        noun = stuff_words(name)[1] if region.stuff else spoken(name)
-        area = len(rows) / (height * width)
-        return Thing(name, noun, box, centre, area, region.segmentation is not None, region.stuff)
-
-    @property
-    def objects(self) -> list[Thing]:
-        return [t for t in self.things if not t.stuff]
-
-
 def one(gen: Gen, options: Sequence[Any]) -> int:
     return int(gen.integers(len(options)))
 
 
 def pick(gen: Gen, options: Sequence[Any]) -> Any:
     return options[one(gen, options)]
+
+
+def say(gen: Gen, skill: str, **words: str) -> str:
+    return str(pick(gen, WORDINGS[skill])).format(**words)
+
+
+def is_(thing: Thing) -> str:
+    return "are" if thing.name in PAIRS else "is"
 
 
 def some_absent(gen: Gen, known: Known, number: int) -> list[str]:
@@ -216,8 +99,7 @@ def count(gen: Gen, known: Known) -> Round | None:
         name, number = some_absent(gen, known, 1)[0], 0
         if name in PAIRS:
             return None
-    question = pick(gen, (f"How many {many(name)} are there?", f"How many {many(name)} can you see?", f"What is the number of {many(name)} in the picture?",
-                          f"Count the {many(name)}."))  # fmt: skip
+    question = say(gen, "count", names=many(name))
     return _tell("count", [name], question, str(number), "number")
 
 
@@ -225,14 +107,7 @@ def count_sentence(gen: Gen, known: Known) -> Round | None:
     if not known.counts:
         return None
     name, number = pick(gen, sorted(known.counts.items()))
-    question = pick(
-        gen,
-        (
-            f"How many {many(name)} are there?",
-            f"Can you count the {many(name)}?",
-            f"How many {many(name)} does the picture show?",
-        ),
-    )
+    question = say(gen, "count_sentence", names=many(name))
     verb = "is" if number == 1 else "are"
     return _tell("count", [name], question, f"There {verb} {counted(name, number)} in the picture.", "sentence")
 
@@ -242,9 +117,7 @@ def count_list(gen: Gen, known: Known) -> Round | None:
         return None
     names = [sorted(known.counts)[int(k)] for k in gen.permutation(len(known.counts))[:4]]
     asked = join([many(n) for n in names])
-    question = pick(
-        gen, (f"How many {asked} are there?", f"Count the {asked}.", f"How many of each are there: {asked}?")
-    )
+    question = say(gen, "count_list", names=asked)
     answer = "\n".join(f"- {many(n)}: {known.counts[n]}" for n in names)
     return _tell("count", names, question, answer, "list")
 
@@ -256,7 +129,7 @@ def count_choice(gen: Gen, known: Known) -> Round | None:
     others = [k for k in range(1, number + 5) if k != number]
     numbers = [number, *(others[int(k)] for k in gen.permutation(len(others))[:3])]
     options = [str(numbers[int(k)]) for k in gen.permutation(4)]
-    question = pick(gen, (f"How many {many(name)} are there?", f"Which is the number of {many(name)} in the picture?"))
+    question = say(gen, "count_choice", names=many(name))
     return _tell("count", [name], with_options(question, options), letter(options.index(str(number))), "letter")
 
 
@@ -283,15 +156,7 @@ def presence(gen: Gen, known: Known) -> Round | None:
         return None
     what, name, yes = found
     be = "Are" if name in PAIRS or what.endswith(("trees", "tracks", "flowers", "stairs")) else "Is"
-    question = pick(
-        gen,
-        (
-            f"{be} there {what} in the picture?",
-            f"Can you see {what} here?",
-            f"Does the picture show {what}?",
-            f"Do you see {what}?",
-        ),
-    )
+    question = say(gen, "presence", be=be, what=what)
     return _whether([name], question, "yes" if yes else "no", "yes/no")
 
 
@@ -300,9 +165,7 @@ def presence_sentence(gen: Gen, known: Known) -> Round | None:
     if found is None:
         return None
     what, name, yes = found
-    question = pick(
-        gen, (f"Can you find {what} in the picture?", f"Does {what} appear in the picture?", f"Is {what} visible?")
-    )
+    question = say(gen, "presence_sentence", what=what)
     if name in PAIRS or what.endswith(("trees", "tracks", "flowers", "stairs")):
         question = f"Can you find {what} in the picture?"
     answer = f"Yes, the picture shows {what}." if yes else f"No, I cannot see {what} in the picture."
@@ -332,8 +195,7 @@ def _which(gen: Gen, known: Known) -> tuple[str, int, str] | None:
     place = one(gen, range(4))
     names = some_absent(gen, known, 3)
     names.insert(place, name)
-    question = pick(gen, ("Which of these is in the picture?", "Which of the following can you see?", "What does the picture show?",
-                          "One of these is in the picture. Which one?"))  # fmt: skip
+    question = say(gen, "which")
     return with_options(question, [a(n) for n in names]), place, name
 
 
@@ -345,33 +207,12 @@ def which_list(gen: Gen, known: Known) -> Round | None:
     asked = [*there, *some_absent(gen, known, int(gen.integers(2, 4)))]
     asked = [asked[int(k)] for k in gen.permutation(len(asked))]
     names = join([a(n) for n in asked], "or")
-    question = pick(gen, (f"Which of these are in the picture: {names}?", f"Which of the following can you see: {names}?",
-                          f"Is any of these shown: {names}? Name all that are."))  # fmt: skip
+    question = say(gen, "which_list", names=names)
     answer = "\n".join(f"- {a(n)}" for n in asked if n in known.present)
     return _whether(asked, question, answer, "list")
 
 
 # --- place and direction
-
-
-def place_of(thing: Thing) -> str | None:
-    """`top left`, `left`, `centre`: where both the mask's and the box's centre lie in one of nine parts, away from its borders."""
-    if thing.box[2] - thing.box[0] > WIDEST or thing.box[3] - thing.box[1] > WIDEST:
-        return None
-    parts = []
-    for axis in (0, 1):
-        both = [p[axis] * 3 for p in (thing.centre, thing.middle)]
-        third = {int(v) for v in both}
-        if len(third) > 1 or any(0 < round(v) < 3 and abs(v - round(v)) < 3 * INSIDE for v in both):
-            return None
-        parts.append(min(third.pop(), 2))
-    return " ".join(w for w in (ROWS[parts[1]], COLUMNS[parts[0]]) if w) or "centre"
-
-
-def at(place: str) -> str:
-    """`in the top left`, `on the left`, `at the bottom`, `in the centre`."""
-    preposition = {"left": "on", "right": "on", "top": "at", "bottom": "at"}.get(place, "in")
-    return f"{preposition} the {place}"
 
 
 def _placed(gen: Gen, known: Known) -> tuple[Thing, str] | None:
@@ -384,15 +225,8 @@ def place(gen: Gen, known: Known) -> Round | None:
     if found is None:
         return None
     thing, where = found
-    verb = "are" if thing.name in PAIRS else "is"
-    question = pick(
-        gen,
-        (
-            f"Where in the picture {verb} {thing.the}?",
-            f"In which part of the picture {verb} {thing.the}?",
-            f"Where {verb} {thing.the}?",
-        ),
-    )
+    be = is_(thing)
+    question = say(gen, "place", be=be, the=thing.the)
     return _tell("place", [thing.name], question, where, "phrase")
 
 
@@ -401,18 +235,9 @@ def place_sentence(gen: Gen, known: Known) -> Round | None:
     if found is None:
         return None
     thing, where = found
-    verb = "are" if thing.name in PAIRS else "is"
-    question = pick(
-        gen,
-        (
-            f"Where {verb} {thing.the}?",
-            f"Can you tell me where {thing.the} {verb}?",
-            f"Whereabouts in the picture {verb} {thing.the}?",
-        ),
-    )
-    return _tell(
-        "place", [thing.name], question, f"{capital(thing.the)} {verb} {at(where)} of the picture.", "sentence"
-    )
+    be = is_(thing)
+    question = say(gen, "place_sentence", be=be, the=thing.the)
+    return _tell("place", [thing.name], question, f"{capital(thing.the)} {be} {at(where)} of the picture.", "sentence")
 
 
 def place_choice(gen: Gen, known: Known) -> Round | None:
@@ -427,9 +252,7 @@ def place_choice(gen: Gen, known: Known) -> Round | None:
     names = [others[int(k)] for k in gen.permutation(len(others))[:3]]
     at_ = one(gen, range(len(names) + 1))
     names.insert(at_, thing)
-    question = pick(
-        gen, (f"Which of these is {at(where)} of the picture?", f"What do you see {at(where)} of the picture?")
-    )
+    question = say(gen, "place_choice", at=at(where))
     return _tell("place", [thing.name], with_options(question, [t.the for t in names]), letter(at_), "letter")
 
 
@@ -438,31 +261,10 @@ def box(gen: Gen, known: Known) -> Round | None:
     if not found:
         return None
     thing = pick(gen, found)
-    verb = "are" if thing.name in PAIRS else "is"
-    question = pick(
-        gen,
-        (
-            f"Where exactly {verb} {thing.the}?",
-            f"What is the bounding box of {thing.the}?",
-            f"Locate {thing.the}.",
-            f"Draw a box around {thing.the}.",
-        ),
-    )
+    be = is_(thing)
+    question = say(gen, "box", be=be, the=thing.the)
     answer = f"[{', '.join(f'{v:.2f}' for v in thing.box)}]"
     return _tell("box", [thing.name], question, answer, "coordinates")
-
-
-DIRECTIONS = (("to the left of", "to the right of"), ("above", "below"))
-
-
-def before(first: Thing, second: Thing, axis: int) -> bool:
-    """Whether `first` surely lies left of (axis 0) or above (axis 1) `second`: neither's box reaches the other's centre, and
-    the masks' centres agree."""
-    return (
-        first.box[2 + axis] + APART <= second.middle[axis]
-        and first.middle[axis] + APART <= second.box[axis]
-        and first.centre[axis] + APART <= second.centre[axis]
-    )
 
 
 def _pair(gen: Gen, known: Known) -> tuple[Thing, Thing, int] | None:
@@ -479,14 +281,7 @@ def direction(gen: Gen, known: Known) -> Round | None:
     yes, turned = (bool(gen.random() < 0.5) for _ in range(2))
     word = DIRECTIONS[axis][turned]
     x, y = (first, second) if yes != turned else (second, first)
-    question = pick(
-        gen,
-        (
-            f"Is {x.the} {word} {y.the}?",
-            f"In the picture, is {x.the} {word} {y.the}?",
-            f"Do you see {x.the} {word} {y.the}?",
-        ),
-    )
+    question = say(gen, "direction", x=x.the, word=word, y=y.the)
     return _compare(f"direction {axis}", [x, y], question, "yes" if yes else "no", "yes/no")
 
 
@@ -496,9 +291,8 @@ def direction_sentence(gen: Gen, known: Known) -> Round | None:
         return None
     first, second, axis = found
     x, y, word = (first, second, DIRECTIONS[axis][0]) if gen.random() < 0.5 else (second, first, DIRECTIONS[axis][1])
-    question = pick(gen, (f"On which side of {y.the} is {x.the}?", f"Is {x.the} to the left or to the right of {y.the}?")
-                    if axis == 0 else (f"Is {x.the} above or below {y.the}?", f"Which is higher in the picture, {x.the} or {y.the}?"))  # fmt: skip
-    answer = f"{capital(x.the)} {'are' if x.name in PAIRS else 'is'} {word} {y.the}."
+    question = say(gen, ("beside", "above")[axis], x=x.the, y=y.the)
+    answer = f"{capital(x.the)} {is_(x)} {word} {y.the}."
     return _compare(f"direction {axis}", [x, y], question, answer, "sentence")
 
 
@@ -516,16 +310,12 @@ def direction_reason(gen: Gen, known: Known) -> Round | None:
     right_one = (left, right)[side]
     names = [left, right] if gen.random() < 0.5 else [right, left]
     question = with_options(f"Which is further to the {('left', 'right')[side]}?", [t.the for t in names])
-    where = [f"{t.the} {'are' if t.name in PAIRS else 'is'} {at(place_of(t) or '')} of the picture" for t in names]
+    where = [f"{t.the} {is_(t)} {at(place_of(t) or '')} of the picture" for t in names]
     answer = f"{letter(names.index(right_one))}. {capital(where[0])}, {where[1]}."
     return _compare("direction 0", names, question, answer, "letter + reason")
 
 
 # --- size
-
-
-def larger(x: Thing, y: Thing) -> bool:
-    return x.area >= LARGER * y.area and x.extent >= y.extent
 
 
 def _sizes(gen: Gen, known: Known, number: int) -> tuple[list[Thing], Thing, bool] | None:
@@ -548,20 +338,9 @@ def size(gen: Gen, known: Known) -> Round | None:
         return None
     things, thing, big = found
     names = join([t.the for t in things], "or" if len(things) == 2 else "and")
-    if len(things) == 2:
-        word = "more" if big else "less"
-        question = pick(
-            gen, (f"Which takes up {word} of the picture, {names}?", f"Which covers {word} of the picture, {names}?")
-        )
-    else:
-        word = "most" if big else "least"
-        question = pick(
-            gen,
-            (
-                f"Of {names}, which takes up the {word} room in the picture?",
-                f"Which of {names} covers the {word} of the picture?",
-            ),
-        )
+    two = len(things) == 2
+    word = ("more" if big else "less") if two else ("most" if big else "least")
+    question = say(gen, "size_of_two" if two else "size_of_several", names=names, word=word)
     return _compare("size", things, question, thing.the, "phrase")
 
 
@@ -572,13 +351,7 @@ def size_sentence(gen: Gen, known: Known) -> Round | None:
     things, thing, big = found
     other = next(t for t in things if t is not thing)
     word = "more" if big else "less"
-    question = pick(
-        gen,
-        (
-            f"Which takes up {word} of the picture, {things[0].the} or {things[1].the}?",
-            f"How do {things[0].the} and {things[1].the} compare in size, as we see them?",
-        ),
-    )
+    question = say(gen, "size_sentence", word=word, x=things[0].the, y=things[1].the)
     verb = "cover" if thing.name in PAIRS else "covers"
     return _compare(
         "size", things, question, f"{capital(thing.the)} {verb} {word} of the picture than {other.the}.", "sentence"
@@ -622,7 +395,7 @@ def colour(gen: Gen, known: Known) -> Round | None:
     if not found:
         return None
     region = pick(gen, found)
-    question = pick(gen, (f"What colour is the {region.category}?", f"Which colour does the {region.category} have?"))
+    question = say(gen, "colour", name=region.category)
     return _tell("colour", [region.category], question, region.attributes["colour"], "phrase")
 
 
@@ -638,8 +411,7 @@ def caption(gen: Gen, known: Known) -> Round | None:
     found = best_captions(known.scene.captions)
     if not found:
         return None
-    question = pick(gen, ("Describe the picture.", "What does the picture show?", "What is going on in the picture?", "What do you see in the picture?",
-                          "Sum up the picture."))  # fmt: skip
+    question = say(gen, "caption")
     return Round(RULES, question, found[0], "sentence", CAPTION, CAPTION)
 
 
@@ -655,13 +427,12 @@ def description(gen: Gen, known: Known) -> Round | None:
         verb = "is" if known.counts[names[0]] == 1 else "are"
         said.append(f"There {verb} {join([counted(n, known.counts[n]) for n in names])}.")
     placed = [(t, p) for t in known.objects if (p := place_of(t))][:2]
-    said += [f"{capital(t.the)} {'are' if t.name in PAIRS else 'is'} {at(p)} of the picture." for t, p in placed]
+    said += [f"{capital(t.the)} {is_(t)} {at(p)} of the picture." for t, p in placed]
     if found := direction_sentence(gen, known):
         said.append(found.answer)
     if len(said) < 3:
         return None
-    question = pick(gen, ("Describe the picture in detail.", "Tell me all about this picture.", "What can be said about this picture?",
-                          "Explain to someone who cannot see it what the picture shows."))  # fmt: skip
+    question = say(gen, "description")
     return Round(RULES, question, " ".join(said), "paragraph", DESCRIPTION, DESCRIPTION)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from visift.synth.rules import plural, with_article
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+PILES = frozenset({"book", "banana", "apple", "orange", "carrot"})  # annotators outline some of many
 PAIRS = frozenset({"skis", "scissors", "broccoli", "pants", "jeans", "shorts", "glasses", "sunglasses", "goggles"})
 
 # COCO's stuff -> (with its article, the noun, what it is taken for): asked as absent only where nothing of its group is present
