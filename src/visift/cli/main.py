@@ -18,6 +18,7 @@ import visift
 from visift.cli.answer import answer
 from visift.cli.check import check
 from visift.cli.convert import convert
+from visift.cli.export import export
 from visift.cli.mark import mark
 from visift.cli.mix import mix
 from visift.cli.report import report
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, run, synth, mark, mix, check, convert, train, answer, score, compare, claims, report):
+for command in (demo, run, synth, mark, mix, check, convert, train, answer, score, compare, export, claims, report):
     app.command()(command)
 
 

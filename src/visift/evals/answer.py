@@ -16,9 +16,11 @@ from visift.core.dataset import Dataset
 from visift.core.errors import DataError, UsageError
 from visift.core.files import sha256_json, write_jsonl
 from visift.core.progress import progress
+from visift.core.seeds import rng
 from visift.core.types import Answer, Conversation
 from visift.evals.engine import Engine, Mode, Question
 from visift.evals.remote_engine import RemoteEngine, RemoteModel
+from visift.evals.rounds import Rounds, lengths
 from visift.evals.tagged_questions import ROOT, tagged
 from visift.models import Vlm, fingerprint, load
 from visift.models.precision import fast_bf16
@@ -28,6 +30,7 @@ def answer(
     task: str, model: str, questions: Path, out: Path, *, mode: str = "generate", max_new_tokens: int = 128,
     batch_size: int = 32, images: Mapping[str, str] | None = None, grey: bool = False, threads: int = 0,
     limit: int = 0, vlm: Vlm | None = None, remote: RemoteModel | None = None, tags: Path | None = None,
+    shuffle_images: int | None = None, rounds: Rounds | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Write one Answer a question to `out` (JSON Lines, question order) and return counts by `finish`.
 
@@ -38,6 +41,8 @@ def answer(
     limit   only the first so many questions (0 = all)
     vlm     `model`, already loaded: spares the load when several question sets are answered in a row
     remote  asks a server instead; `model` is then its address, and only shown
+    shuffle_images  a seed: each question's pictures change places (does the model heed their order?); one picture stays
+    rounds  asks so many rounds before each question, which the model answers itself (evals/rounds.py)
     tags    folder of tagged pictures (`visift mark`), which take the place of the questions' own
 
     While it runs, `out` holds the answers so far in the order in which they came; run again after a kill it asks only
@@ -53,8 +58,15 @@ def answer(
     dataset = Dataset(Path(questions), dict(images or {}) | ({ROOT: str(tags.resolve())} if tags else {}))
     decoding: dict[str, Any] = {"mode": mode} | ({"max_new_tokens": max_new_tokens} if mode == "generate" else {})
     decoding |= {"grey": True} if grey else {}
+    decoding |= {"shuffle_images": shuffle_images} if shuffle_images is not None else {}
+    if rounds is not None:
+        if mode != "generate":
+            raise UsageError("earlier rounds are answered in text", remedy="leave --mode out")
+        decoding |= rounds.decoding()
     known = remote.describe() if remote is not None else fingerprint(model)
     shown = map(tagged(tags), _first(dataset, limit)) if tags is not None else _first(dataset, limit)
+    if shuffle_images is not None:
+        shown = (shuffled(c, shuffle_images) for c in shown)
     asked = [Question(c, _request(known, c, decoding)) for c in shown]
     if repeated := len(asked) - len({q.conversation.id for q in asked}):
         raise DataError(f"{repeated} question ids occur more than once", where=questions)
@@ -71,7 +83,8 @@ def answer(
             progress(f"answer {task}", len(asked), "questions", done=len(done)) as tick,
             out.open("a", encoding="utf-8") as f,
         ):
-            for question, text, finish in engine.answers(missing, batch_size):
+            came = rounds.replies(engine, missing, batch_size) if rounds else engine.answers(missing, batch_size)
+            for question, text, finish in came:
                 row = _answer(task, question, text, finish, decoding)
                 done[row.id] = row
                 f.write(json.dumps(row.to_json(), ensure_ascii=False) + "\n")
@@ -89,8 +102,20 @@ def answer(
             if tags
             else {}
         ),
+        **({"protocol": rounds.name, "lengths": lengths(rows)} if rounds else {}),
         **{k: sum(r.finish == k for r in rows) for k in finishes},
     }
+
+
+def shuffled(c: Conversation, seed: int) -> Conversation:
+    """The same text with its pictures in another order, never their own where they differ."""
+    order = rng("shuffle-images", seed, c.id)
+    paths = [p.path for p in c.images]
+    while len(set(paths)) > 1:
+        moved = tuple(c.images[k] for k in order.permutation(len(paths)))
+        if [p.path for p in moved] != paths:
+            return c.with_images(moved)
+    return c
 
 
 def ready(model: str) -> Vlm:

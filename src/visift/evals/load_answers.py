@@ -184,11 +184,5 @@ class LmmsEval:
             rows.duplicate.append(name)
             return
         rows.questions.append(question)
-        rows.replies[name] = _first_response(row)
-
-
-def _first_response(row: dict[str, Any]) -> Reply:
-    found = row.get("filtered_resps") or row.get("resps")
-    while isinstance(found, list):
-        found = found[0] if found else None
-    return Reply(found) if isinstance(found, str) else Reply("", "no response logged")
+        said = own_questions.first_response(row)
+        rows.replies[name] = Reply(said or "", "" if said is not None else "no response logged")

@@ -9,7 +9,7 @@ from typing import Any
 from visift.core.dataset import Dataset
 from visift.core.errors import DataError, UsageError
 from visift.core.files import read_jsonl
-from visift.core.types import Answer, Conversation
+from visift.core.types import Answer, Conversation, get
 from visift.evals.task import Files, Question, Reply, Rows
 
 FAILED = "failed request"
@@ -26,7 +26,7 @@ def read_answers(path: Path) -> tuple[dict[str, Reply], list[str], dict[str, Any
     decodings: list[dict[str, Any]] = []
     for number, row in read_jsonl(path):
         try:
-            answer = Answer.from_json(row)
+            answer = Answer.from_json(_of_log(row) if isinstance(row, dict) and "doc" in row else row)
         except DataError as e:
             raise DataError(e.what, where=f"{path}:{number}: {e.where}", remedy=e.remedy) from e
         reply = Reply(answer.text, FAILED if answer.finish == "error" else "")
@@ -41,6 +41,25 @@ def read_answers(path: Path) -> tuple[dict[str, Reply], list[str], dict[str, Any
         if answer.decoding and (not decodings or answer.decoding != decodings[-1]) and answer.decoding not in decodings:
             decodings.append(dict(answer.decoding))
     return replies, duplicate, {"decoding": decodings[0] if len(decodings) == 1 else decodings}
+
+
+def _of_log(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of lmms-eval's sample log of an exported task (evals/export.py), as an answer."""
+    said = first_response(row)
+    return {
+        "id": get(row, "doc", dict, "lmms-eval row").get("id"),
+        "task": "",
+        "text": said or "",
+        "finish": "error" if said is None else "stop",
+    }
+
+
+def first_response(row: dict[str, Any]) -> str | None:
+    """The reply in a row of lmms-eval's; None where there is none."""
+    found = row.get("filtered_resps") or row.get("resps")
+    while isinstance(found, list):
+        found = found[0] if found else None
+    return found if isinstance(found, str) else None
 
 
 def join(questions: list[Question], replies: dict[str, Reply], duplicate: list[str], **more: Any) -> Rows:

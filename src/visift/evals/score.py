@@ -50,10 +50,11 @@ def score(
     Raises UsageError for an unknown task, format or parser; DataError for files that do not hold what they should.
     """
     bench = tasks.get(task)
-    formats = [*bench.readers, *([judging.FORMAT] if bench.rubric else [])]
+    exported = format == "lmms-eval" and questions is not None and (questions / "dataset.json").exists()
+    formats = [*bench.readers, *([judging.FORMAT] if bench.rubric else []), *([format] if exported else [])]
     if format not in formats:
         raise UsageError(f"task {task} cannot be read from format {format!r}", remedy=f"one of: {', '.join(formats)}")
-    if judge is not None and (bench.rubric is None or format not in judging.JUDGED):
+    if judge is not None and (bench.rubric is None or not (exported or format in judging.JUDGED)):
         raise UsageError(f"task {task} in format {format} has nothing to judge", remedy="leave --judge out")
     if permute and task != "tag-listing":
         raise UsageError(f"the truth of task {task} cannot be permuted", remedy="only tag-listing's can")
@@ -66,13 +67,19 @@ def score(
     first = _own_parser(bench, format) if parser == "all" else names[0]
     with _no_collector():
         files = Files(answers, questions, references, permute, seed, rules)
-        rows = judging.read_stored(answers) if format == judging.FORMAT else bench.readers[format](files)
-        if bench.rubric is not None and format in judging.JUDGED:
+        rows = (
+            judging.read_stored(answers)
+            if format == judging.FORMAT
+            else bench.readers["visift" if exported else format](files)
+        )
+        if bench.rubric is not None and (exported or format in judging.JUDGED):
             rows = _judged(bench.rubric, bench, judge or judging.Judge(), files, rows, out)
         items = judge_all(bench, rows, first)
         result = summarise(bench, rows, items, first, seed)
         if parser == "all":
             result["spread"] = {name: _short(bench, rows, name, seed) for name in names}
+        if bench.modes:
+            result["modes"] = {r: _under(bench, replace(files, rules=r), format, first) for r in bench.modes}
         result["recipe"] |= {"answers_sha256": _sha256(answers), "format": format, "seed": seed}
         if out is not None:
             write_jsonl(out / "items.jsonl", (_item_row(item) for item in items))
@@ -172,6 +179,16 @@ def summarise(bench: Task, rows: Rows, items: list[Item], parser: str, seed: int
 def _short(bench: Task, rows: Rows, parser: str, seed: int) -> dict[str, Any]:
     whole = summarise(bench, rows, judge_all(bench, rows, parser), parser, seed)
     return {"metrics": whole["metrics"], "no_answer": whole["counts"]["no_answer"]}
+
+
+def _under(bench: Task, files: Files, format: str, parser: str) -> dict[str, Any]:
+    """The plain values under other rules: per metric, per group, and how many replies say nothing by them."""
+    rows = bench.readers[format](files)
+    items = judge_all(bench, rows, parser)
+    whole = summarise(bench, rows, items, parser, 0)
+    values = {name: row["value"] for name, row in whole["metrics"].items()}
+    groups = {g: {name: row["value"] for name, row in found.items()} for g, found in whole["groups"].items()}
+    return {"metrics": values, "groups": groups, "no_answer": whole["counts"]["no_answer"]}
 
 
 def _item_row(item: Item) -> dict[str, Any]:

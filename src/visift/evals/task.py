@@ -34,6 +34,7 @@ class Question:
     images: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     stratum: str = ""
+    parts: tuple[str | int, ...] = ()  # the text with the pictures in their places; else all pictures come first
 
     def conversation(self, kind: str, root: str = "") -> Conversation:
         """What the answering engine asks: the pictures, then the question; the last turn is a reference, `meta` what scoring needs.
@@ -44,7 +45,7 @@ class Question:
             "gold": self.gold, "cluster": self.cluster, "groups": list(self.groups), "options": list(self.options),
             "stratum": self.stratum,
         }  # fmt: skip
-        turns = (user(*range(len(pictures)), self.asked), assistant(reference))
+        turns = (user(*(self.parts or (*range(len(pictures)), self.asked))), assistant(reference))
         return Conversation(
             self.id, pictures, turns, Provenance(kind=kind, scenes=(self.cluster,), template=kind), meta
         )
@@ -152,5 +153,6 @@ class Task:
     baselines: Callable[[list[Question]], dict[str, float]] | None = None
     about: Callable[[list[Question]], dict[str, Any]] | None = None  # goes into the recipe
     ask: Callable[[Files], list[Question]] | None = None  # the benchmark's own published files
+    modes: tuple[str, ...] = ()  # rules under which every score is also shown, beside the ones asked for
     rubric: Rubric | None = None  # answers need a judge
     against: Callable[[Files, list[Question]], dict[str, Reply]] | None = None  # what the judge compares them with
