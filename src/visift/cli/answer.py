@@ -45,6 +45,15 @@ def answer(
     max_new_tokens: Annotated[int, typer.Option(help="Longest reply, in tokens.")] = 128,
     batch_size: Annotated[int, typer.Option(help="Questions at once; does not change the replies.")] = 32,
     grey: Annotated[bool, typer.Option("--grey", help="Every picture replaced by mid-grey (a control).")] = False,
+    shuffle_images: Annotated[
+        int | None, typer.Option(help="A seed: each question's pictures change places (a test of order).")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Ask so many rounds before each question (MR-k); the model answers them itself.")
+    ] = None,
+    neutral: Annotated[
+        bool, typer.Option("--neutral", help="Earlier rounds without the wish for a short answer.")
+    ] = False,
     limit: Annotated[int, typer.Option(help="Only the first so many questions; 0 = all.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 = torch's default.")] = 0,
     *,
@@ -61,24 +70,35 @@ def answer(
     from visift.core.dataset import Dataset
     from visift.evals.answer import answer as run
     from visift.evals.question_sets import question_set
+    from visift.evals.rounds import Rounds, dialogue_set, is_dialogues
 
     folder, roots = image_roots(images, "--images")
-    asked = question_set(task, questions, Path(f"{out}.questions"), references=references, images=folder)
+    work, given = Path(f"{out}.questions"), Path(questions)
+    if neutral and rounds is None:
+        raise UsageError("--neutral is about earlier rounds", remedy="pass --rounds K too")
+    if rounds is not None and is_dialogues(given):
+        asked = dialogue_set(given, work, folder)
+    else:
+        asked = question_set(task, questions, work, references=references, images=folder)
     roots = dict.fromkeys(Dataset(asked).roots, str(folder.resolve())) | roots if folder else roots
     print(_before(Dataset(asked, roots), limit), file=sys.stderr)
     drawn = _tagged(tags, weights, Dataset(asked, roots), Path(f"{out}.tags")) if tags else None
     with server.asked(model, out) as remote:
         result = run(
             task, model, asked, out, mode=mode, max_new_tokens=max_new_tokens, batch_size=batch_size, images=roots, grey=grey,
-            limit=limit, threads=threads, remote=remote, tags=drawn,
+            limit=limit, threads=threads, remote=remote, tags=drawn, shuffle_images=shuffle_images,
+            rounds=Rounds(rounds, neutral) if rounds is not None else None,
         )  # fmt: skip
     if as_json:
         print(json.dumps(result | {"questions_at": str(asked)}))
     else:
-        known = ("task", "questions", "asked", "tagged")
+        known = ("task", "questions", "asked", "tagged", "protocol", "lengths")
         finishes = ", ".join(f"{n} {kind}" for kind, n in result.items() if kind not in known)
         shown = f", {result['tagged']} on tagged pictures" if tags else ""
         print(f"{out}: {result['questions']} answers ({finishes}){shown}, {result['asked']} asked now")
+        if rounds is not None:
+            words = ", ".join(f"{w:.1f}" for w in result["lengths"]["words"])
+            print(f"{result['protocol']}: words per round {words}; {result['lengths']['short']:.1%} of the last answers have at most 3")
 
 
 def _before(dataset: Dataset, limit: int) -> str:
