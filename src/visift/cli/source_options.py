@@ -29,6 +29,22 @@ class SourceOptions:
     tabletop: Annotated[
         int | None, typer.Option("--tabletop", help="This many scenes of the built-in world.", rich_help_panel=PANEL)
     ] = None
+    segmenter: Annotated[
+        str | None,
+        typer.Option(help="For pictures without annotations: sam2-onnx, sam, sam2 or panoptic.", rich_help_panel=PANEL),
+    ] = None
+    weights: Annotated[str | None, typer.Option(help="Its weights: a folder, or a hub id.", rich_help_panel=PANEL)] = (
+        None
+    )
+    points: Annotated[
+        int | None,
+        typer.Option(
+            help="Points a side that it is asked about (default 12 on a CPU, 32 on a GPU).", rich_help_panel=PANEL
+        ),
+    ] = None
+    mask_cache: Annotated[
+        Path | None, typer.Option(help="Folder of its masks (default ~/.cache/visift/masks).", rich_help_panel=PANEL)
+    ] = None
 
     def source(self, seed: int = 0, only: Sequence[str] = ()) -> Source:
         """The source that the options name; `only` the pictures of these file names.
@@ -44,7 +60,7 @@ class SourceOptions:
 
     def _whole(self, seed: int) -> Source:
         if self.tabletop is not None:
-            if self.images or self.annotations or self.captions or self.panoptic:
+            if self.images or self.annotations or self.captions or self.panoptic or self.segmenter:
                 raise UsageError("--tabletop and --images exclude each other")
             from visift.sources.tabletop import Tabletop
 
@@ -52,9 +68,21 @@ class SourceOptions:
         if self.images is None:
             raise UsageError("a source is missing", remedy="pass --images DIR with --annotations FILE, or --tabletop N")
         if self.annotations or self.captions or self.panoptic:
+            if self.segmenter:
+                raise UsageError("--segmenter is for pictures without annotations", remedy="leave one of them out")
             from visift.sources.coco import CocoSource
 
             return CocoSource(self.images, self.annotations, self.captions, self.panoptic)
         from visift.sources.folder import FolderSource
 
-        return FolderSource(self.images)
+        folder = FolderSource(self.images)
+        if self.segmenter is None:
+            if self.weights or self.points:
+                raise UsageError("--weights and --points are a segmenter's", remedy="pass --segmenter NAME too")
+            return folder
+        from visift.segment.mask_cache import default_folder
+        from visift.segment.segmented import Segmented
+        from visift.segment.segmenter import segmenter_from
+
+        model = segmenter_from(self.segmenter, self.weights, self.points)
+        return Segmented(folder, model, self.mask_cache or default_folder())

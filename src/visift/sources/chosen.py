@@ -11,7 +11,7 @@ from PIL import Image
 
 from visift.core.errors import DataError
 from visift.core.types import Scene
-from visift.sources.source import Source
+from visift.sources.source import Source, finish, outlines
 
 
 @dataclass
@@ -35,9 +35,19 @@ class Chosen:
     def __len__(self) -> int:
         return len(set(self.names))
 
+    @property
+    def named(self) -> bool:
+        return bool(getattr(self.source, "named", True))
+
     def __iter__(self) -> Iterator[Scene]:
+        return map(self.finish, self.outlines())
+
+    def finish(self, scene: Scene) -> Scene:
+        return finish(self.source, scene)
+
+    def outlines(self) -> Iterator[Scene]:
         missing = set(self.names)
-        for scene in self.source:
+        for scene in outlines(self.source):
             name = PurePosixPath(scene.path).name
             if name in self.names:
                 missing.discard(name)

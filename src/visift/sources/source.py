@@ -31,3 +31,24 @@ class Source(Protocol):
     def open(self, scene: Scene) -> Image.Image:
         """The picture as RGB, upright. Raises DataError when it cannot be read."""
         ...
+
+
+class SlowSource(Source, Protocol):
+    """A source whose regions cost time: workers find them. Iterating it gives whole scenes all the same."""
+
+    def outlines(self) -> Iterator[Scene]:
+        """The scenes without what costs time."""
+        ...
+
+    def finish(self, scene: Scene) -> Scene:
+        """One of `outlines`, made whole. Raises DataError when its picture cannot be read."""
+        ...
+
+
+def outlines(source: Source) -> Iterator[Scene]:
+    """What the parent hands to workers; `finish` makes it whole there."""
+    return source.outlines() if hasattr(source, "outlines") else iter(source)
+
+
+def finish(source: Source, scene: Scene) -> Scene:
+    return source.finish(scene) if hasattr(source, "finish") else scene

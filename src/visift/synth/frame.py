@@ -18,7 +18,7 @@ from visift.core.types import Picture, Provenance, Scene, TaggedPicture
 from visift.marks.layout import MAX_TAGS, Layout, lay_out
 from visift.marks.tag import draw_layout
 from visift.sources.pictures import write_jpeg
-from visift.sources.source import Source
+from visift.sources.source import Source, finish, outlines
 
 if TYPE_CHECKING:
     from visift.synth.teacher import Teacher
@@ -98,7 +98,13 @@ def synthesise(
         maker = teacher.maker(kind)
         settings["teacher"] = teacher.describe()
         workers, executor = teacher.client.limits.concurrency, "threads"
-    scenes = islice(iter(source), limit)
+    if teacher is None and kind != "mark" and not getattr(source, "named", True):
+        raise UsageError(
+            f"rules cannot make {kind} of regions that have no names",
+            remedy="take a segmenter that names them, such as panoptic, or a teacher",
+        )
+    # groups are made of whole scenes; else workers finish them
+    scenes = islice(iter(source) if spec.group else outlines(source), limit)
     total = len(source) if limit is None else min(limit, len(source))
     return build(
         out, kind=kind, items=spec.group(scenes) if spec.group else scenes, make=partial(_make, maker, task),
@@ -122,13 +128,19 @@ def load_kind(name: str) -> Kind:
 
 
 def _make(make: Callable[[Task, Any], Made], task: Task, item: Item) -> Made:
-    scenes = item if isinstance(item, tuple) else (item,)
     try:
+        if isinstance(item, Scene):
+            item = finish(task.source, item)
         made = make(task, item)
     except DataError as e:
-        made = Made(rejected=[Rejection("+".join(s.id for s in scenes), task.kind, e.what)])
-    faults = [Rejection(identity, "source", reason) for scene in scenes for identity, reason in scene.faults]
+        name = "+".join(s.id for s in _scenes(item))
+        made = Made(rejected=[Rejection(name, task.kind, e.what)])
+    faults = [Rejection(identity, "source", reason) for scene in _scenes(item) for identity, reason in scene.faults]
     return replace(made, rejected=[*faults, *made.rejected]) if faults else made
+
+
+def _scenes(item: Item) -> tuple[Scene, ...]:
+    return item if isinstance(item, tuple) else (item,)
 
 
 def file_stem(scene: Scene) -> str:
