@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,6 +62,8 @@ def score(
     for name, row in result.get("spread", {}).items():
         value = row["metrics"][result["headline"]]
         print(f"  parser {name}: {result['headline']} {_shown(value)}, {row['no_answer']} without an answer")
+    for line in _modes(result.get("modes", {})):
+        print(line)
     counts = result["counts"]
     print(
         f"  {counts['scored']} of {counts['total']} scored, {counts['no_answer']} without an answer (wrong); parser {result['recipe']['parser']}"
@@ -69,16 +72,37 @@ def score(
         print(f"{kind} rows: {', '.join(ids[:5])}{' …' if len(ids) > 5 else ''}", file=sys.stderr)
 
 
+def _modes(modes: dict[str, Any]) -> Iterator[str]:
+    """A line for each number that is not the same under all rules."""
+    if not modes:
+        return
+    first, last = (next(iter(modes.values())), list(modes.values())[-1])
+    flat = [
+        {("", n): v for n, v in m["metrics"].items()}
+        | {(g, n): v for g, f in m["groups"].items() for n, v in f.items()}
+        for m in (first, last)
+    ]
+    names = list(modes)
+    yield f"  {names[-1]} against {names[0]} rules: {last['no_answer']} against {first['no_answer']} without an answer"
+    for key, before in flat[0].items():
+        after = flat[1].get(key)
+        if before is not None and after is not None and before != after:
+            yield f"    {' '.join(filter(None, key))}: {before:.4g} → {after:.4g} ({after - before:+.4g})"
+
+
 def compare(
     a: Annotated[Path, typer.Argument(help="A folder made by `visift score --out`.")],
     b: Annotated[Path, typer.Argument(help="Another, on the same questions.")],
     seed: Annotated[int, typer.Option(help="Of resampling.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Paired difference of two scores: B minus A, with interval and test.
+    """Paired difference of two scores: B minus A, with interval and test. Of two answer files: how long the answers are.
 
     Example: visift compare scores/base scores/listing
     """
+    if a.is_file() and b.is_file():
+        _compare_lengths(a, b, as_json)
+        return
     from visift.evals.compare import compare as run
 
     result = run(a, b, seed=seed)
@@ -91,6 +115,22 @@ def compare(
             f"[{row['low']:+.4g}, {row['high']:+.4g}], p {row['p']:.2g}  ({row['n']} questions, {row['clusters']} pictures; {row['method']})"
         )
     print(f"  only A right {result['only_a']}, only B right {result['only_b']}, dropped {result['counts']['dropped']}")
+
+
+def _compare_lengths(a: Path, b: Path, as_json: bool) -> None:
+    from visift.evals.rounds import compare_lengths
+
+    result = compare_lengths(a, b)
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False))
+        return
+    for side in ("a", "b"):
+        print(f"{side.upper()} {result[side]}: words per round {', '.join(f'{w:.1f}' for w in result['rounds'][side])}")
+    for name, what in (("words", "words of the last answer"), ("short", "share of last answers of at most 3 words")):
+        row = result["metrics"][name]
+        interval = f"[{row['low']:+.4g}, {row['high']:+.4g}]" if row["low"] is not None else "[one picture]"
+        print(f"{what}: {row['a']:.4g} → {row['b']:.4g}, difference {row['difference']:+.4g} {interval}, p {row['p']:.2g}"
+              f"  ({result['n']} questions, {result['clusters']} pictures; {row['method']})")  # fmt: skip
 
 
 def _shown(row: dict[str, Any]) -> str:
