@@ -26,6 +26,7 @@ BUILT_IN = frozenset({"sink", "dining table", "bed", "toilet", "oven", "refriger
 FULL = 0.35  # of its own box: a thing that fills less is a fragment, or seen through others
 ALIKE = (0.6, 1.7)  # area of a swapped-in thing over that of the thing it replaces
 HALF_TOUCHED = (0.12, 0.8)  # of the rim: a thing that others touch so much is not cut out; above, it lies on the other
+FEATHER = 0.6  # pixels: the soft border of what is pasted or painted
 SWATCHES = {**COLOURS, "brown": (120, 72, 32)}
 PALE, DARK = ("yellow", "orange", "pink", "cyan"), ("brown",)  # names that hold only for light, or dark, things
 TEXTURES = {"stripes": "striped", "dots": "dotted"}
@@ -138,6 +139,15 @@ def blend(image: np.ndarray, paint: np.ndarray, core: np.ndarray, feather: float
     return made, support
 
 
+def outwards(pixels: np.ndarray, sure: np.ndarray) -> np.ndarray:
+    """The colours of the `sure` pixels (bool (h, w)), each other pixel taking those of the nearest: what a border would
+    look like without what lies behind it. float32 (h, w, 3)."""
+    if sure.all() or not sure.any():
+        return pixels
+    nearest = ndimage.distance_transform_edt(~sure, return_distances=False, return_indices=True)
+    return pixels[nearest[0], nearest[1]]
+
+
 def delete(gen: np.random.Generator, canvas: Canvas, editor: Editor, donors: Donors) -> Edit | None:
     thing = _choose(gen, canvas, "delete")
     if thing is None:
@@ -171,9 +181,19 @@ def modify(gen: np.random.Generator, canvas: Canvas, editor: Editor, donors: Don
         full = painted(editor, canvas.image, grow(thing.mask, 2), f"{adjective} {thing.region.category}")
     else:
         full = canvas.image.astype(np.float32)
-        full[area] = paint
-    made, support = blend(canvas.image, full, thing.mask, 0.7)
+        full[area] = outwards(paint, _inside(mask))
+    behind = canvas.image.copy()  # the old colour would shine through the soft border
+    rim = ndimage.maximum_filter(mask, 3)
+    behind[area] = outwards(crop, ~rim)
+    behind = np.where(grow(thing.mask, 1)[..., None], behind, canvas.image)
+    made, support = blend(behind, full, thing.mask, FEATHER)
     return Edit("modify", made, support, thing.region, after, adjective)
+
+
+def _inside(mask: np.ndarray) -> np.ndarray:
+    """The mask without its border, where colours are mixed; all of it where it is that thin."""
+    inner = ndimage.binary_erosion(mask)
+    return inner if inner.any() else mask
 
 
 def _luminance(pixels: np.ndarray) -> np.ndarray:
@@ -315,10 +335,9 @@ def _paste(image: np.ndarray, theirs: Canvas, thing: Thing, foot: tuple[int, int
     area = window(core, 4)
     y, x = np.indices(image.shape[:2])[:, area[0], area[1]]
     paint = image.astype(np.float32)
-    paint[area] = theirs.image[
-        np.clip(y - dy, 0, theirs.image.shape[0] - 1), np.clip(x - dx, 0, theirs.image.shape[1] - 1)
-    ]
-    return blend(image, paint, core, 0.8)
+    there = np.clip(y - dy, 0, theirs.image.shape[0] - 1), np.clip(x - dx, 0, theirs.image.shape[1] - 1)
+    paint[area] = outwards(theirs.image[there].astype(np.float32), _inside(core[area]))
+    return blend(image, paint, core, FEATHER)
 
 
 Donors = Callable[[Callable[[Canvas, Thing], bool]], "tuple[Canvas, Thing] | None"]
