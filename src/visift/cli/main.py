@@ -21,6 +21,7 @@ from visift.cli.convert import convert
 from visift.cli.export import export
 from visift.cli.mark import mark
 from visift.cli.mix import mix
+from visift.cli.probe import probe
 from visift.cli.report import report
 from visift.cli.run import claims, demo, run
 from visift.cli.score import compare, score
@@ -36,7 +37,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, run, synth, mark, mix, check, convert, train, answer, score, compare, export, claims, report):
+for command in (
+    demo,
+    run,
+    synth,
+    mark,
+    mix,
+    check,
+    convert,
+    train,
+    answer,
+    score,
+    compare,
+    export,
+    probe,
+    claims,
+    report,
+):
     app.command()(command)
 
 

@@ -222,10 +222,17 @@ class Curves:
     y: Axis
     lines: list[dict[str, Any]] = field(default_factory=list)  # label, series, points, last
     every: int = 1  # steps a point
+    what: str = "Loss"
+    unit: str = "steps"
 
 
-def curves(title: str, series: Sequence[tuple[str, int, Sequence[tuple[float, float]]]]) -> Curves:
-    """(label, series, [(step, loss)]) as curves; long ones are thinned to means of neighbouring steps."""
+def curves(
+    title: str,
+    series: Sequence[tuple[str, int, Sequence[tuple[float, float]]]],
+    what: str = "Loss",
+    unit: str = "steps",
+) -> Curves:
+    """(label, series, [(step, loss)], or other numbers by other units) as curves; long ones are thinned to means of neighbouring steps."""
     longest = max((len(points) for _, _, points in series), default=1)
     every = max(1, math.ceil(longest / POINTS))
     thinned = [(label, number_, _means(points, every)) for label, number_, points in series if points]
@@ -234,7 +241,12 @@ def curves(title: str, series: Sequence[tuple[str, int, Sequence[tuple[float, fl
     top = max(losses, default=1.0) or 1.0
     step = nice_step(top / 4)
     plot = Curves(
-        title, Axis(0.0, max(steps, default=1.0) or 1.0), Axis(0.0, step * math.ceil(top / step - 1e-9)), every=every
+        title,
+        Axis(0.0, max(steps, default=1.0) or 1.0),
+        Axis(0.0, step * math.ceil(top / step - 1e-9)),
+        every=every,
+        what=what,
+        unit=unit,
     )
     for label, number_, points in thinned:
         drawn = " ".join(f"{plot.x.at(x):g},{100 - plot.y.at(y):g}" for x, y in points)
