@@ -16,6 +16,10 @@ class RunOptions:
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0
     workers: Annotated[int, typer.Option(help="Processes; the result does not depend on it.")] = 1
     executor: Annotated[str, typer.Option("--executor", help="local, or ray (extra `visift[ray]`).")] = "local"
+    drop_noncommercial: Annotated[
+        bool,
+        typer.Option("--drop-noncommercial", help="Leave out what has a non-commercial licence, or states none."),
+    ] = False
 
     def given(self) -> dict[str, Any]:
         return asdict(self)
@@ -38,7 +42,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print the dataset card as on
 
 
 def print_card(card: dict[str, Any], out: Path, as_json: bool) -> None:
-    """The card as JSON, or its counts in a line."""
+    """Write the page that shows the dataset; then the card as JSON, or its counts in a line."""
+    from visift.curate.card import ensure_card
+
+    ensure_card(out)
     if as_json:
         typer.echo(json.dumps(card, ensure_ascii=False))
         return

@@ -26,6 +26,10 @@ class SourceOptions:
         Path | None,
         typer.Option(help="COCO panoptic JSON; its PNGs lie in the folder of the same name.", rich_help_panel=PANEL),
     ] = None
+    lvis: Annotated[
+        Path | None,
+        typer.Option(help="LVIS JSON beside COCO's: adds what its 80 categories do not name.", rich_help_panel=PANEL),
+    ] = None
     tabletop: Annotated[
         int | None, typer.Option("--tabletop", help="This many scenes of the built-in world.", rich_help_panel=PANEL)
     ] = None
@@ -60,19 +64,19 @@ class SourceOptions:
 
     def _whole(self, seed: int) -> Source:
         if self.tabletop is not None:
-            if self.images or self.annotations or self.captions or self.panoptic or self.segmenter:
+            if self.images or self.annotations or self.captions or self.panoptic or self.lvis or self.segmenter:
                 raise UsageError("--tabletop and --images exclude each other")
             from visift.sources.tabletop import Tabletop
 
             return Tabletop(self.tabletop, seed=seed)
         if self.images is None:
             raise UsageError("a source is missing", remedy="pass --images DIR with --annotations FILE, or --tabletop N")
-        if self.annotations or self.captions or self.panoptic:
+        if self.annotations or self.captions or self.panoptic or self.lvis:
             if self.segmenter:
                 raise UsageError("--segmenter is for pictures without annotations", remedy="leave one of them out")
             from visift.sources.coco import CocoSource
 
-            return CocoSource(self.images, self.annotations, self.captions, self.panoptic)
+            return CocoSource(self.images, self.annotations, self.captions, self.panoptic, lvis=self.lvis)
         from visift.sources.folder import FolderSource
 
         folder = FolderSource(self.images)

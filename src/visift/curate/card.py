@@ -55,6 +55,12 @@ class Tally:
                 self.samples = sorted(self.samples)[:SAMPLES]
 
 
+def ensure_card(path: Path) -> Path:
+    """The page, written where it is not there yet: a kill can fall between dataset.json and what follows it."""
+    page = path / "README.md"
+    return page if page.exists() else write_card(path)
+
+
 def write_card(path: Path, roots: Mapping[str, str] | None = None) -> Path:
     """Write README.md (and card/*.jpg) for the dataset at `path` and return its path. Same dataset, same page.
 

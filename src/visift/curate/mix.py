@@ -7,7 +7,6 @@ spool file with its offsets (8 bytes a row is all that stands in memory). The se
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,16 +20,16 @@ import numpy as np
 from visift.core.dataset import Dataset, Made, Rejection, build
 from visift.core.errors import DataError, UsageError, VisiftError
 from visift.core.files import atomic, once, read_json, read_jsonl, sha256_file, sha256_json, under
+from visift.core.licences import not_for_sale
 from visift.core.progress import progress
 from visift.core.seeds import rng
 from visift.core.types import Conversation, Picture, TaggedPicture
-from visift.curate.card import write_card
+from visift.curate.card import ensure_card, write_card
 from visift.curate.decontaminate import Decontaminator, Held, held
 from visift.curate.mix_recipe import MixRecipe, MixSource, read_recipe
 from visift.formats import EMBEDDING, read, recognise
 from visift.formats.rows import json_bytes
 
-NONCOMMERCIAL = re.compile(r"\bNC\b|non-?commercial", re.IGNORECASE)
 Locate = Callable[[Picture], Path]
 
 
@@ -64,8 +63,7 @@ def mix(recipe_path: Path, out: Path, roots: Mapping[str, str] | None = None) ->
     if (out / "dataset.json").exists():
         card = read_json(out / "dataset.json")
         if card.get("settings", {}).get("plan_sha256") == sha256_json(plan):
-            if not (out / "README.md").exists():  # a kill can fall between the card and what follows it
-                write_card(out)
+            ensure_card(out)
             shutil.rmtree(out / ".build", ignore_errors=True)
             return dict(card)
         raise UsageError(
@@ -224,12 +222,8 @@ def _read_source(o: Opened, spool: Path, guard: Decontaminator, recipe: MixRecip
 def _left_out(c: Conversation, o: Opened, guard: Decontaminator, recipe: MixRecipe) -> tuple[str, str]:
     """(stage, reason) when the conversation must stay out of the mixture."""
     licences = c.provenance.licences or ((o.source.licence,) if o.source.licence else ())
-    if recipe.drop_noncommercial:
-        for licence in licences:
-            if NONCOMMERCIAL.search(licence):
-                return "licence", f"{licence} is non-commercial"
-        if not licences:
-            return "licence", "no licence is stated"
+    if recipe.drop_noncommercial and (why := not_for_sale(licences)):
+        return "licence", why
     try:
         why = guard.leak(c)
     except DataError as e:

@@ -25,12 +25,14 @@ def source_of(data: dict[str, Any], seed: int) -> Any:
 
 def synth(seed: int, sets: list[dict[str, Any]]) -> None:
     """Each set: {"data": …, "out": folder}."""
+    from visift.curate.card import ensure_card
     from visift.synth.frame import synthesise
 
     for one in sets:
         data = one["data"]
         source = source_of(data, seed)
         synthesise(data["kind"], source, Path(one["out"]), seed=seed, limit=data.get("limit"), **data["options"])
+        ensure_card(Path(one["out"]))
 
 
 def train(model: str, data: list[str], stage: str, out: str, settings: dict[str, Any]) -> None:

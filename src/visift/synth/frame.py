@@ -14,6 +14,7 @@ from visift.core.dataset import Made, Rejection, build
 from visift.core.errors import DataError, UsageError
 from visift.core.executor import Executor
 from visift.core.files import under
+from visift.core.licences import not_for_sale
 from visift.core.types import Picture, Provenance, Scene, TaggedPicture
 from visift.marks.layout import MAX_TAGS, Layout, lay_out
 from visift.marks.tag import draw_layout
@@ -71,12 +72,15 @@ def synthesise(
     workers: int = 1,
     executor: Executor = "local",
     teacher: Teacher | None = None,
+    drop_noncommercial: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
     """Make a dataset of `kind` from a source at `out` and return its card. Resumes when run again.
 
     With a `teacher` the text is the teacher's, checked against the marks; it is asked from this process, many at a time,
     whatever `workers` says.
+
+    `drop_noncommercial` leaves out pictures and public questions whose licence is non-commercial or not stated.
 
     `limit` counts source scenes. Options that are None count as not given. Raises UsageError for an unknown kind or
     option, VisiftError when more than half of a part's items are rejected.
@@ -91,6 +95,7 @@ def synthesise(
     chosen = {**spec.options, **given}
     task = Task(kind, source, out, seed, chosen, tuple(getattr(source, "categories", ())))
     settings = {"seed": seed, "limit": limit, "options": chosen, "sources": [source.describe()]}
+    settings |= {"drop_noncommercial": True} if drop_noncommercial else {}
     maker = spec.make
     if teacher is not None:
         if executor == "ray":
@@ -107,8 +112,9 @@ def synthesise(
     scenes = islice(iter(source) if spec.group else outlines(source), limit)
     total = len(source) if limit is None else min(limit, len(source))
     return build(
-        out, kind=kind, items=spec.group(scenes) if spec.group else scenes, make=partial(_make, maker, task),
+        out, kind=kind, items=spec.group(scenes) if spec.group else scenes, make=partial(_make, maker, task, drop_noncommercial),
         settings=settings, roots=source.roots, total=None if spec.group else total, workers=workers, executor=executor,
+        max_rejected=1.0 if drop_noncommercial else 0.5,
     )  # fmt: skip
 
 
@@ -127,8 +133,11 @@ def load_kind(name: str) -> Kind:
     return spec
 
 
-def _make(make: Callable[[Task, Any], Made], task: Task, item: Item) -> Made:
+def _make(make: Callable[[Task, Any], Made], task: Task, drop_noncommercial: bool, item: Item) -> Made:
+    left: list[Rejection] = []
     try:
+        if drop_noncommercial:
+            item, left = _for_sale(item)
         if isinstance(item, Scene):
             item = finish(task.source, item)
         made = make(task, item)
@@ -136,7 +145,23 @@ def _make(make: Callable[[Task, Any], Made], task: Task, item: Item) -> Made:
         name = "+".join(s.id for s in _scenes(item))
         made = Made(rejected=[Rejection(name, task.kind, e.what)])
     faults = [Rejection(identity, "source", reason) for scene in _scenes(item) for identity, reason in scene.faults]
-    return replace(made, rejected=[*faults, *made.rejected]) if faults else made
+    return replace(made, rejected=[*left, *faults, *made.rejected]) if left or faults else made
+
+
+def _for_sale(item: Item) -> tuple[Item, list[Rejection]]:
+    """The item without public questions that may not be used commercially. Raises DataError where a picture may not."""
+    scenes, left = [], []
+    for scene in _scenes(item):
+        if why := not_for_sale((scene.licence,) if scene.licence else ()):
+            raise DataError(f"its picture: {why}", where=f"scene {scene.id}")
+        reasons = [not_for_sale((a.licence,) if a.licence else ()) for a in scene.asked]
+        asked = zip(scene.asked, reasons, strict=True)
+        left += [
+            Rejection(f"{scene.id}: {a.question[:80]}", "licence", f"{a.source}: {why}") for a, why in asked if why
+        ]
+        kept = tuple(a for a, why in zip(scene.asked, reasons, strict=True) if not why)
+        scenes.append(replace(scene, asked=kept))
+    return (tuple(scenes) if isinstance(item, tuple) else scenes[0]), left
 
 
 def _scenes(item: Item) -> tuple[Scene, ...]:
@@ -173,7 +198,7 @@ def draw_tagged(task: Task, scene: Scene) -> tuple[TaggedPicture, Picture, list[
         raise DataError("path leaves its folder", where=f"scene {scene.id}")
     sha256 = write_jpeg(draw_layout(image, scene, layout), under(task.out, relative))
     tagged = TaggedPicture(
-        relative, sha256, scene.id, scene.path, scene.width, scene.height, layout.look.style, layout.marks
+        relative, sha256, scene.id, scene.path, scene.width, scene.height, layout.looks[0].style, layout.marks
     )
     rejected = [Rejection(left.region, "marks", left.reason) for left in layout.left_out]
     return tagged, Picture(relative, sha256, scene.width, scene.height), rejected

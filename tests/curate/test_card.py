@@ -1,0 +1,34 @@
+"""Every dataset that a command makes has a page: sources, licences, forms, switches, what was left out, pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from visift.cli.main import app
+from visift.curate.card import ensure_card
+
+
+@pytest.mark.parametrize("command", [["synth", "dialog"], ["synth", "listing"], ["mark"]])
+def test_every_dataset_has_its_page(tmp_path: Path, command: list[str]) -> None:
+    arguments = [*command, "--tabletop", "6", "--out", str(tmp_path / "d"), "--drop-noncommercial"]
+    run = CliRunner().invoke(app, arguments)
+    assert run.exit_code == 0, run.output
+    page = (tmp_path / "d" / "README.md").read_text()
+    assert "Licences of the pictures and texts: CC0-1.0" in page or command == ["mark"]
+    for word in (
+        "tabletop",
+        "## Left out",
+        "seed 0",
+        *(["## Samples", "card/1-0.jpg"] if command[-1] != "mark" else []),
+    ):
+        assert word in page
+    if command[-1] == "dialog":
+        assert "| coordinates |" in page and "Neighbouring answers switch form in 100.0% of" in page
+        assert list((tmp_path / "d" / "card").glob("*.jpg"))
+    ensured = ensure_card(tmp_path / "d")
+    ensured.unlink()
+    assert CliRunner().invoke(app, arguments).exit_code == 0  # a kill fell between the card and its page
+    assert ensured.read_text() == page
