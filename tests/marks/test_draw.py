@@ -12,7 +12,7 @@ from PIL import Image
 from visift.core.errors import DataError, UsageError
 from visift.core.types import Region, Scene, TaggedPicture
 from visift.marks import lay_out, tag
-from visift.marks.draw import glyph, look_for
+from visift.marks.draw import glyph, looks_for
 from visift.marks.legibility import read_numbers
 from visift.sources.coco import CocoSource
 from visift.sources.pictures import jpeg_bytes
@@ -29,7 +29,7 @@ def luminance(colour: np.ndarray) -> float:
 
 @pytest.mark.parametrize("number", [1, 4, 8, 17, 24])
 def test_contrast_of_digit_and_box(number: int) -> None:
-    pixels = np.asarray(glyph(look_for("clear", 480, 640, 336), number)).astype(float)
+    pixels = np.asarray(glyph(looks_for("clear", 480, 640, 336)[0], number)).astype(float)
     assert (pixels[..., 3] == 255).all()  # solid: what lies beneath cannot matter
     levels = sorted(luminance(p) for p in pixels.reshape(-1, 4))
     digit, box = levels[-len(levels) // 10], levels[len(levels) // 10]
@@ -40,7 +40,7 @@ def test_contrast_of_digit_and_box(number: int) -> None:
     ("side", "model_px"), [(112, 112), (640, 336), (640, 112), (1024, 448), (336, 336), (2000, 224)]
 )
 def test_digits_keep_their_height_in_the_models_eye(side: int, model_px: int) -> None:
-    sprite = np.asarray(glyph(look_for("clear", side * 3 // 4, side, model_px), 3).convert("L"))
+    sprite = np.asarray(glyph(looks_for("clear", side * 3 // 4, side, model_px)[0], 3).convert("L"))
     rows = np.flatnonzero((sprite > 128).any(axis=1))
     high = (rows[-1] - rows[0] + 1) * model_px / side
     assert 11.5 <= high <= 14
@@ -80,20 +80,28 @@ def scene_of(boxes: list[tuple[float, float, float, float]], side: int = 112) ->
     return Scene("s", "", "s.png", side, side, regions=tuple(Region(f"r{k}", "box", b) for k, b in enumerate(boxes)))
 
 
-def test_numbers_that_cannot_but_overlap_leave_one() -> None:
-    bars = [(50.0, 50.0, 14.0, 3.0), (50.0, 53.0, 14.0, 4.0), (10.0, 53.0, 14.0, 4.0)]  # numbers are 13x15
-    layout = lay_out(scene_of([*bars, (80, 80, 20, 20)]))
-    assert sorted(m.region for m in layout.marks) == ["r1", "r2", "r3"]
-    assert [m.number for m in layout.marks] == [1, 2, 3]
-    assert [(left.region, "overlap" in left.reason) for left in layout.left_out] == [("r0", True)]
+def test_numbers_that_cannot_but_overlap_leave_the_larger() -> None:
+    """Thin bars close together: two numbers fit side by side, not four."""
+    lines = [(50.0, 50.0 + 2 * k, 12.0 + 2 * k, 2.0) for k in range(4)]
+    layout = lay_out(scene_of([*lines, (80, 80, 20, 20)]))
+    kept, gone = sorted(m.region for m in layout.marks), [left.region for left in layout.left_out]
+    assert kept[-2:] == ["r3", "r4"] and sorted(kept + gone) == [f"r{k}" for k in range(5)] and len(gone) >= 1
+    assert all("overlap" in left.reason for left in layout.left_out)
+    assert [m.number for m in layout.marks] == list(range(1, len(kept) + 1))
+    boxes = [m.glyph for m in layout.marks]
+    for k, (x, y, w, h) in enumerate(boxes):
+        for ox, oy, ow, oh in boxes[:k]:
+            assert x >= ox + ow or ox >= x + w or y >= oy + oh or oy >= y + h
 
 
-def test_what_its_number_would_hide_gets_none() -> None:
-    scene = scene_of([(50, 50, 8, 8), (10, 10, 20, 20)])
+def test_what_its_number_would_hide_gets_a_smaller_one_or_none() -> None:
+    scene = scene_of([(50, 50, 4, 4), (70, 50, 12, 12), (10, 10, 20, 20)])
     layout = lay_out(scene)
-    assert [m.region for m in layout.marks] == ["r1"]
+    looks = {m.region: look.size for m, look in zip(layout.marks, layout.looks, strict=True)}
+    assert looks == {"r1": 9, "r2": 12}
     assert [(left.region, left.reason) for left in layout.left_out] == [("r0", "its number would hide it")]
-    assert len(lay_out(scene, style="paper").marks) == 2
+    paper = lay_out(scene, style="paper")
+    assert len(paper.marks) == 3 and len(set(paper.looks)) == 1
 
 
 def test_most_tags_keeps_the_largest() -> None:

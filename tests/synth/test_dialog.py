@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from dialog_oracle import oracles
-from visift.synth.dialog.known import Known
 
 from visift.core.dataset import Dataset
 from visift.core.errors import UsageError
@@ -22,6 +21,7 @@ from visift.sources.coco import CocoSource
 from visift.sources.tabletop import Tabletop
 from visift.synth.dialog.assembly import distinct, in_order, split, switch_share, tokens
 from visift.synth.dialog.forms import FORMS, SHORT, form_of
+from visift.synth.dialog.known import Known
 from visift.synth.dialog.rounds import MAKERS, Round, draw
 from visift.synth.dialog.words import best_captions, clean_caption
 from visift.synth.frame import synthesise

@@ -98,7 +98,9 @@ def answer(
         print(f"{out}: {result['questions']} answers ({finishes}){shown}, {result['asked']} asked now")
         if rounds is not None:
             words = ", ".join(f"{w:.1f}" for w in result["lengths"]["words"])
-            print(f"{result['protocol']}: words per round {words}; {result['lengths']['short']:.1%} of the last answers have at most 3")
+            print(
+                f"{result['protocol']}: words per round {words}; {result['lengths']['short']:.1%} of the last answers have at most 3"
+            )
 
 
 def _before(dataset: Dataset, limit: int) -> str:

@@ -25,7 +25,8 @@ def synth(
     dialog: DialogOptions,
     answers: Annotated[str | None, typer.Option(help="Wording of lists: plain (default) or varied.")] = None,
     editor: Annotated[
-        str | None, typer.Option(help="difference: heal (default), diffusion, migan[:FILE.onnx], http(s)://… or MODULE:FUNCTION.")
+        str | None,
+        typer.Option(help="difference: heal (default), diffusion, migan[:FILE.onnx], http(s)://… or MODULE:FUNCTION."),
     ] = None,
     edits: Annotated[str | None, typer.Option(help="difference: of modify,swap,delete,add (default: all).")] = None,
     per_scene: Annotated[int | None, typer.Option(help="difference, demonstration: rows a scene (default 2).")] = None,

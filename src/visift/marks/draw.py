@@ -17,8 +17,12 @@ Colour = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
 BLACK: Colour = (0, 0, 0)
 
-CLEAR_DIGIT = 12.5  # pixels a digit is high in what the model sees
-SMALLEST_DIGIT = 12  # pixels on the drawn picture, however small that is
+CLEAR_DIGITS = (
+    12.5,
+    9.5,
+    7.5,
+)  # pixels a digit is high in what the model sees; the smaller ones where it would hide things
+SMALLEST_DIGIT = 12  # pixels on the drawn picture, however small that is; the smaller ones in proportion
 CLEAR_PAD = 0.1  # of the digit's height, on every side; at least 1 pixel
 OVERSIZE = 8  # digits are drawn this many times larger, then averaged down
 BOLD = 0.05  # of the digit's height: stroke added on every side
@@ -37,12 +41,17 @@ class Look:
     size: int
 
 
-def look_for(style: str, height: int, width: int, model_px: int) -> Look:
-    """`clear` is sized by what a model sees that shrinks the longest side to `model_px`; `paper` by the picture alone."""
+def looks_for(style: str, height: int, width: int, model_px: int) -> tuple[Look, ...]:
+    """What a number may look like, the usual one first.
+
+    `clear` is sized by what a model sees that shrinks the longest side to `model_px`; `paper` by the picture alone, and
+    always the same.
+    """
     if style == "clear":
-        return Look(style, max(SMALLEST_DIGIT, round(CLEAR_DIGIT * max(height, width) / model_px)))
+        scale = max(max(height, width) / model_px, SMALLEST_DIGIT / CLEAR_DIGITS[0])
+        return tuple(Look(style, round(digit * scale)) for digit in CLEAR_DIGITS)
     if style == "paper":
-        return Look(style, max(6, round(PAPER_FONT * min(height, width) / PAPER_SHORT_SIDE)))
+        return (Look(style, max(6, round(PAPER_FONT * min(height, width) / PAPER_SHORT_SIDE))),)
     raise UsageError(f"style {style!r} is not one of {', '.join(STYLES)}")
 
 
@@ -52,10 +61,10 @@ def glyph_size(look: Look, number: int) -> tuple[int, int]:
     return sprite.size
 
 
-def put(image: Image.Image, look: Look, glyphs: Iterable[tuple[int, tuple[int, int]]]) -> Image.Image:
-    """A copy of the RGB picture with each (number, (x, y) of the box's corner) drawn on it."""
+def put(image: Image.Image, glyphs: Iterable[tuple[Look, int, tuple[int, int]]]) -> Image.Image:
+    """A copy of the RGB picture with each (look, number, (x, y) of the box's corner) drawn on it."""
     drawn = image.copy()
-    for number, corner in glyphs:
+    for look, number, corner in glyphs:
         sprite = glyph(look, number)
         drawn.paste(sprite, corner, sprite.getchannel("A"))
     return drawn

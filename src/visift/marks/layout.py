@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from visift.core.errors import UsageError
 from visift.core.types import Mark, Scene
-from visift.marks.draw import PAPER_SHIFT, Look, glyph_size, look_for
+from visift.marks.draw import PAPER_SHIFT, Look, glyph_size, looks_for
 from visift.marks.number import numbers
 from visift.marks.partition import LeftOut, Piece, partition
 from visift.marks.place import Box, covered, peak, place_glyphs
@@ -20,10 +21,10 @@ MAX_TAGS = 24  # more than that cover each other at 336 pixels
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Marks ordered by number, how they are to look, and the regions that got none."""
+    """Marks ordered by number, how each is to look, and the regions that got none."""
 
     marks: tuple[Mark, ...]
-    look: Look
+    looks: tuple[Look, ...]  # of the marks, in their order
     left_out: tuple[LeftOut, ...]
 
 
@@ -39,56 +40,81 @@ def lay_out(
     """Where the numbers of a scene go, in pixels of its picture.
 
     `model_px` is what the model that will look shrinks the longest side to. Of more than `max_tags` pieces the largest
-    are kept. In style `clear`, of two whose numbers cannot but overlap the larger is kept, and what its number would
-    hide gets none. The same scene, options and seed give the same marks. Raises UsageError for an unknown option value.
+    are kept. In style `clear`, a number that would hide its thing, or overlap another's, is drawn smaller; where the
+    smallest still does, the thing gets none, of two whose numbers overlap the smaller one. The same scene, options and
+    seed give the same marks. Raises UsageError for an unknown option value.
     """
     if model_px < 16 or max_tags < 1:
         raise UsageError(f"model_px {model_px} must be at least 16 and max_tags {max_tags} at least 1")
     height, width = scene.height, scene.width
-    look = look_for(style, height, width, model_px)
+    sizes = looks_for(style, height, width, model_px)
     pieces, left_out = partition(scene.regions, height, width)
     pieces, surplus = _largest(pieces, max_tags)
-    kept = [(piece, _center(piece)) for piece in pieces]
-    if style == "clear":  # the smallest first, as if each stood alone: that spares most of the search below
-        w, h = glyph_size(look, 1)
-        gone = _unreadable(kept, [(x - w // 2, y - h // 2, w, h) for _, (x, y) in kept], ())
-        kept, surplus = _without(kept, gone, surplus)
+    kept = [Kept(piece, _center(piece)) for piece in pieces]
+    if style == "clear":  # first as if each stood alone: that spares most of the search below
+        while gone := _unreadable(kept, [_alone(one, sizes[one.size]) for one in kept], ()):
+            kept, surplus = _smaller(kept, gone, surplus, len(sizes))
     while True:
-        given = numbers([center for _, center in kept], height, numbering, seed, scene.id)
-        boxes = _boxes(kept, given, look, height, width)
-        gone = _unreadable(kept, boxes, covered(boxes, [p.area for p, _ in kept])) if style == "clear" else {}
+        given = numbers([one.center for one in kept], height, numbering, seed, scene.id)
+        boxes = _boxes(kept, given, sizes, height, width)
+        clashing = covered(boxes, [one.piece.area for one in kept]) if style == "clear" else ()
+        gone = _unreadable(kept, boxes, clashing) if style == "clear" else {}
         if not gone:
             break  # else once more: numbers, and with them the widths of boxes, change when a piece goes
-        kept, surplus = _without(kept, gone, surplus)
+        kept, surplus = _smaller(kept, gone, surplus, len(sizes))
     marks = [
         Mark(
             number, piece.region.id, piece.region.category, center, piece.box, box, piece.area,
             piece.rle(height, width), piece.region.name,
         )
-        for number, (piece, center), box in zip(given, kept, boxes, strict=True)
+        for number, (piece, center, _), box in zip(given, kept, boxes, strict=True)
     ]  # fmt: skip
-    return Layout(tuple(sorted(marks, key=lambda m: m.number)), look, (*left_out, *surplus))
+    order = sorted(range(len(marks)), key=lambda k: marks[k].number)
+    looks = tuple(sizes[kept[k].size] for k in order)
+    return Layout(tuple(marks[k] for k in order), looks, (*left_out, *surplus))
 
 
-Kept = tuple[Piece, tuple[int, int]]  # a piece and its deepest point
+class Kept(NamedTuple):
+    """A piece, its deepest point, and which of the sizes its number has."""
+
+    piece: Piece
+    center: tuple[int, int]
+    size: int = 0
 
 
-def _boxes(kept: Sequence[Kept], given: Sequence[int], look: Look, height: int, width: int) -> list[Box]:
-    sizes = [glyph_size(look, number) for number in given]
-    if look.style == "paper":
-        return [_paper_box(center, size, height, width) for (_, center), size in zip(kept, sizes, strict=True)]
-    return place_glyphs([piece for piece, _ in kept], [center for _, center in kept], sizes, height, width)
+def _alone(one: Kept, look: Look) -> Box:
+    """The box of the narrowest number where it wishes to be."""
+    w, h = glyph_size(look, 1)
+    return one.center[0] - w // 2, one.center[1] - h // 2, w, h
 
 
-def _without(kept: list[Kept], gone: dict[int, str], left_out: list[LeftOut]) -> tuple[list[Kept], list[LeftOut]]:
-    found = [LeftOut(kept[k][0].region.id, reason) for k, reason in gone.items()]
-    return [one for k, one in enumerate(kept) if k not in gone], [*left_out, *found]
+def _boxes(kept: Sequence[Kept], given: Sequence[int], looks: Sequence[Look], height: int, width: int) -> list[Box]:
+    sizes = [glyph_size(looks[one.size], number) for one, number in zip(kept, given, strict=True)]
+    centers = [one.center for one in kept]
+    if looks[0].style == "paper":
+        return [_paper_box(center, size, height, width) for center, size in zip(centers, sizes, strict=True)]
+    return place_glyphs([one.piece for one in kept], centers, sizes, height, width)
+
+
+def _smaller(
+    kept: list[Kept], gone: dict[int, str], left_out: list[LeftOut], sizes: int
+) -> tuple[list[Kept], list[LeftOut]]:
+    """Those of `gone` get a smaller number; those whose number is the smallest already are left out."""
+    rest: list[Kept] = []
+    for k, one in enumerate(kept):
+        if k not in gone:
+            rest.append(one)
+        elif one.size + 1 < sizes:
+            rest.append(one._replace(size=one.size + 1))
+        else:
+            left_out = [*left_out, LeftOut(one.piece.region.id, gone[k])]
+    return rest, left_out
 
 
 def _unreadable(kept: Sequence[Kept], boxes: Sequence[Box], clashing: Iterable[int]) -> dict[int, str]:
-    """Which pieces to leave out, and why, so that every number and what it marks can be seen."""
+    """Whose number is too large, and why: every number and what it marks must be seen."""
     gone = dict.fromkeys(clashing, "its number would overlap that of a larger region")
-    for k, ((piece, _), (x, y, w, h)) in enumerate(zip(kept, boxes, strict=True)):
+    for k, ((piece, _, _), (x, y, w, h)) in enumerate(zip(kept, boxes, strict=True)):
         left, top = x - piece.box[0], y - piece.box[1]
         under = piece.mask[max(0, top) : max(0, top + h), max(0, left) : max(0, left + w)]
         if np.count_nonzero(under) >= MOST_HIDDEN * piece.area:

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from visift.core.types import TaggedPicture
-from visift.marks.draw import Look, glyph, look_for
+from visift.marks.draw import Look, glyph, looks_for
 
 EDGE = 1  # pixels of the shrunk picture around a glyph that are compared too
 
@@ -19,12 +19,14 @@ def read_numbers(image: Image.Image, tagged: TaggedPicture, model_px: int, seen_
     normalised correlation; the best one counts. A mark read right is one whose pixels say its number.
     """
     seen_px = seen_px or model_px
-    look = look_for(tagged.style, tagged.height, tagged.width, model_px)
+    looks = looks_for(tagged.style, tagged.height, tagged.width, model_px)
     scale = min(1.0, seen_px / max(image.size))
     small = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
     candidates = range(1, max(len(tagged.marks), 24) + 1)
     read = []
     for mark in tagged.marks:
+        # the manifest tells the box, and with it the size of the digits
+        look = next(look for look in looks if glyph(look, mark.number).size == mark.glyph[2:])
         scores = {n: _score(image, small, look, n, mark.glyph) for n in candidates}
         read.append(max(scores, key=lambda n: scores[n]))
     return read

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from PIL import Image
 
 from visift.core.errors import DataError
 from visift.core.types import Mark, Scene
 from visift.marks.draw import put
-from visift.marks.layout import MAX_TAGS, Layout, lay_out
+from visift.marks.layout import Layout, lay_out
 
 
-def tag(
-    image: Image.Image,
-    scene: Scene,
-    *,
-    numbering: str = "random",
-    style: str = "clear",
-    model_px: int = 336,
-    max_tags: int = MAX_TAGS,
-    seed: int = 0,
-) -> tuple[Image.Image, tuple[Mark, ...]]:
+def tag(image: Image.Image, scene: Scene, **options: Any) -> tuple[Image.Image, tuple[Mark, ...]]:
     """A copy of the RGB picture with numbers on its regions, and the marks ordered by number.
 
     Options as in `lay_out`, which also tells what was left out. Raises DataError when picture and scene differ in size.
     """
-    layout = lay_out(scene, numbering=numbering, style=style, model_px=model_px, max_tags=max_tags, seed=seed)
+    layout = lay_out(scene, **options)
     return draw_layout(image, scene, layout), layout.marks
 
 
@@ -35,4 +28,4 @@ def draw_layout(image: Image.Image, scene: Scene, layout: Layout) -> Image.Image
             f"picture is {image.width}x{image.height}, its scene {scene.width}x{scene.height}",
             where=f"scene {scene.id}",
         )
-    return put(image, layout.look, ((m.number, m.glyph[:2]) for m in layout.marks))
+    return put(image, ((look, m.number, m.glyph[:2]) for m, look in zip(layout.marks, layout.looks, strict=True)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,13 @@ class MaskCache:
     def __init__(self, folder: Path, segmenter: Segmenter) -> None:
         self.folder, self.segmenter = folder, segmenter
         self._settings = {"version": VERSION, **segmenter.describe()}
+        self._one_at_a_time = threading.Lock()  # threads that ask a teacher share one model
+
+    def __getstate__(self) -> tuple[Path, Segmenter]:
+        return self.folder, self.segmenter
+
+    def __setstate__(self, state: tuple[Path, Segmenter]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
 
     def masks(self, image: Image.Image) -> list[Found]:
         """Of an RGB picture: from the file, or from the segmenter. A file that is no list of masks counts as absent."""
@@ -32,7 +40,8 @@ class MaskCache:
         path = self.folder / key[:2] / f"{key}.json"
         kept = _read(path) if path.is_file() else None
         if kept is None:
-            kept = self.segmenter(image)
+            with self._one_at_a_time:
+                kept = self.segmenter(image)
             rows = [{"category": f.category, "rle": f.rle, "score": f.score} for f in kept]
             write_atomic(path, canonical_json({"masks": rows, "settings": self._settings}) + "\n")
         return kept

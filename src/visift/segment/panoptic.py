@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
@@ -26,14 +25,6 @@ class Panoptic:
         self._pretrained = Pretrained(
             "AutoModelForUniversalSegmentation", weights or "facebook/mask2former-swin-tiny-coco-panoptic"
         )
-        self._one_at_a_time = threading.Lock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_one_at_a_time": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._one_at_a_time = threading.Lock()
 
     def describe(self) -> dict[str, Any]:
         return {"segmenter": "panoptic", **self._pretrained.describe(), "threshold": self.threshold}
@@ -41,7 +32,7 @@ class Panoptic:
     def __call__(self, image: Image.Image) -> list[Found]:
         import torch
 
-        with self._one_at_a_time, torch.inference_mode():
+        with torch.inference_mode():
             model, processor = self._pretrained.model(), self._pretrained.processor()
             inputs = processor(images=image, return_tensors="pt").to(model.device)
             (seen,) = processor.post_process_panoptic_segmentation(

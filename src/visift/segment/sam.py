@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
@@ -23,21 +22,12 @@ class Sam:
     def __init__(self, weights: str | None, points: int | None = None) -> None:
         self.settings = Settings(points or (GPU_POINTS if device() == "cuda" else CPU_POINTS))
         self._pretrained = Pretrained(self.kind, weights or self.default)
-        self._one_at_a_time = threading.Lock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_one_at_a_time": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._one_at_a_time = threading.Lock()
 
     def describe(self) -> dict[str, Any]:
         return {"segmenter": self.name, **self._pretrained.describe(), **self.settings.describe()}
 
     def __call__(self, image: Image.Image) -> list[Found]:
-        with self._one_at_a_time:
-            return everything(self, image, self.settings)
+        return everything(self, image, self.settings)
 
     def prepare(self, image: Image.Image) -> Prepared:
         side = self._side()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -39,21 +38,15 @@ class Sam2Onnx:
         self.settings = Settings(points or (GPU_POINTS if self.providers[0] == usable[0] else CPU_POINTS))
         self._hashes = {part: sha256_file(path) for part, path in self.files.items()}
         self._sessions: tuple[Any, Any] | None = None
-        self._one_at_a_time = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_sessions": None, "_one_at_a_time": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._one_at_a_time = threading.Lock()
+        return {**self.__dict__, "_sessions": None}
 
     def describe(self) -> dict[str, Any]:
         return {"segmenter": "sam2-onnx", "weights_sha256": self._hashes, **self.settings.describe()}
 
     def __call__(self, image: Image.Image) -> list[Found]:
-        with self._one_at_a_time:
-            return everything(self, image, self.settings)
+        return everything(self, image, self.settings)
 
     def prepare(self, image: Image.Image) -> Prepared:
         encoder, _ = self._loaded()

@@ -29,7 +29,7 @@ class Found:
 
 
 class Segmenter(Protocol):
-    """Picklable; weights are loaded when the first picture comes. May be called from several threads."""
+    """Picklable; weights are loaded when the first picture comes."""
 
     named: bool  # whether its masks have categories
 

@@ -30,6 +30,7 @@ from visift.models.builtin import lessons
 from visift.models.builtin.architecture import fresh_model, save
 from visift.models.builtin.lessons import Row
 from visift.models.builtin.tokenizer import ASSISTANT, BOS, END, IMAGE, USER, train_tokenizer
+from visift.models.load import load
 from visift.models.precision import fast_bf16
 from visift.sources.tabletop import COLOURS, SHAPES, SIZES, draw_things, ground, place_things
 
@@ -55,6 +56,7 @@ class PretrainSettings(BaseModel):
     hard: float = 0.1  # share of scenes from levels 1 and 2
     vocab_size: int = 2048
     seed: int = 0
+    start: str | None = None  # a model to go on from, with a fresh optimiser; None: from nothing
     threads: int = 1
     workers: int = 0  # processes that draw the lessons; a GPU wants as many as there are cores
     device: str = "cpu"
@@ -248,13 +250,20 @@ def rate(step: int, s: PretrainSettings) -> float:
 
 
 def pretrain(out: Path, settings: PretrainSettings) -> dict[str, float]:
-    """Train from nothing into `out` (a Hugging Face folder, fp16) and return the last losses. Resumes from out/state.pt."""
+    """Train into `out` (a Hugging Face folder, fp16), from nothing or from `settings.start`, and return the last losses.
+
+    Resumes from out/state.pt.
+    """
     torch.set_num_threads(settings.threads)
     out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed_of("model", settings.seed) % 2**31)
+    before = load(settings.start, train=True) if settings.start else None
     if not (out / "tokenizer.json").exists():  # a resumed run keeps the one it began with
-        train_tokenizer(corpus(settings.seed), settings.vocab_size).save_pretrained(out)
+        made = before.tokenizer if before else train_tokenizer(corpus(settings.seed), settings.vocab_size)
+        made.save_pretrained(out)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(out)
-    model = fresh_model(tokenizer, seed_of("model", settings.seed) % 2**31).to(settings.device)
+    model = before.model if before else fresh_model(tokenizer, seed_of("model", settings.seed) % 2**31)
+    model = model.to(settings.device)
     heads = nn.ModuleList(nn.Linear(model.config.vision_config.hidden_size, n) for n in CLASSES).to(settings.device)
     pointer = Pointer(model)
     named = [*model.named_parameters(), *heads.named_parameters()]
