@@ -20,9 +20,10 @@ from visift.curate.forms import REQUEST
 from visift.sources.coco import CocoSource
 from visift.sources.tabletop import Tabletop
 from visift.synth.dialog.assembly import distinct, in_order, split, switch_share, tokens
+from visift.synth.dialog.draw import MAKERS, draw
 from visift.synth.dialog.forms import FORMS, SHORT, form_of
 from visift.synth.dialog.known import Known
-from visift.synth.dialog.rounds import MAKERS, Round, draw
+from visift.synth.dialog.rounds import Round
 from visift.synth.dialog.words import best_captions, clean_caption
 from visift.synth.frame import synthesise
 

@@ -11,9 +11,10 @@ from visift.core.files import sha256_file, under
 from visift.core.seeds import rng
 from visift.core.types import Conversation, Picture, Scene
 from visift.synth.dialog.assembly import distinct, in_order, split, tokens, turns_of
+from visift.synth.dialog.draw import draw
 from visift.synth.dialog.forms import FORMS, form_of
 from visift.synth.dialog.known import Known
-from visift.synth.dialog.rounds import RULES, Round, draw
+from visift.synth.dialog.rounds import RULES, Round
 from visift.synth.frame import Kind, Task, provenance, row_id
 from visift.synth.questions import plain_picture
 
