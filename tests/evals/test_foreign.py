@@ -13,6 +13,7 @@ from visift.core.types import Answer
 from visift.evals import tasks
 from visift.evals.score import score
 from visift.evals.task import Files
+from visift.evals.tasks.mme import PERCEPTION
 
 WORD = "\nAnswer the question using a single word or phrase."
 
@@ -408,6 +409,51 @@ def test_chair(tmp_path):
 
 
 # --- the shapes themselves
+
+
+def test_formats_are_recognised(tmp_path):
+    """Every shape is scored without being named, and the same as when it is."""
+    pope, tool = pope_files(tmp_path / "pope"), mme_folder(tmp_path / "tool")
+    write_json(tmp_path / "g.json", {"v1_0": {"model": ["gpt-4"], "content": ["0.5"], "score": [0.5]}})
+    (tmp_path / "pretty.json").write_text(json.dumps({"v1_0": {"score": [0.5]}}, indent=1))
+    write_jsonl(tmp_path / "r.jsonl", [{"id": 1, "question_id": 0, "tuple": [8.0, 10.0]}])
+    write_jsonl(tmp_path / "s.jsonl", [{"question_id": str(k), "prediction": "A"} for k in range(4)])
+    doc = {"question_id": "1", "question": "Is it?", "answer": "yes", "image_source": "i", "category": "random"}
+    write_jsonl(tmp_path / "logs" / "1_samples_pope.jsonl", [{"doc_id": 0, "doc": doc, "filtered_resps": ["yes"]}])
+    write_jsonl(tmp_path / "v.jsonl", [{"id": "q", "cluster": "p", "judge": {"model": "rules"}, "points": [1.0]}])
+    for task, named, files in (
+        ("pope", "llava", pope), ("mme", "mme-tool", {"answers": tool}), ("mm-vet", "mm-vet-grades", {"answers": tmp_path / "g.json"}),
+        ("mm-vet", "mm-vet-grades", {"answers": tmp_path / "pretty.json"}), ("mm-vet", "verdicts", {"answers": tmp_path / "v.jsonl"}),
+        ("llava-bench-wild", "llava-reviews", {"answers": tmp_path / "r.jsonl"}), ("pope", "lmms-eval", {"answers": tmp_path / "logs"}),
+        ("seed", "llava", {"answers": tmp_path / "s.jsonl", "references": seed(tmp_path)}),
+    ):  # fmt: skip
+        found = score(task, **files)
+        assert found["recipe"]["format"] == named and found == score(task, **files, format=named)
+
+
+def test_what_is_missing_of_one_part_does_not_withhold_another(tmp_path):
+    references = seed(tmp_path)
+    rows = json.loads(references.read_text())
+    rows["questions"] += [rows["questions"][3] | {"question_id": "4"}]  # a second video, which nobody answers
+    write_json(references, rows)
+    write_jsonl(tmp_path / "a.jsonl", [{"question_id": str(k), "prediction": p} for k, p in enumerate("ABAA")])
+    result = score("seed", tmp_path / "a.jsonl", references=references)
+    assert value(result, "accuracy") is None and value(result, "video_accuracy") is None
+    assert value(result, "image_accuracy") == pytest.approx(2 / 3)
+
+
+def test_figures_are_shown_to_the_last_published_digit(tmp_path):
+    """MME to two decimals of a point, shares to hundredths of a percent."""
+    from typer.testing import CliRunner
+
+    from visift.cli.main import app
+
+    rows = [("a.jpg", f"Is {k}?", "Yes", "yes" if k else "no") for k in range(6)]
+    (tmp_path / "tool").mkdir()
+    for subtask in PERCEPTION:
+        (tmp_path / "tool" / f"{subtask}.txt").write_text("".join("\t".join(r) + "\n" for r in rows))
+    shown = CliRunner().invoke(app, ["score", "mme", "--answers", str(tmp_path / "tool")]).stdout
+    assert "mme perception: 1500.00 [" in shown and "mme accuracy: 0.8333 [" in shown
 
 
 @pytest.mark.data

@@ -17,14 +17,17 @@ from visift.cli.option_groups import grouped
 @grouped
 def score(
     task: Annotated[str, typer.Argument(help="pope, tag-listing, mme, …")],
-    answers: Annotated[Path, typer.Option(help="The answers: a JSONL of ours, or what --format says.")],
+    answers: Annotated[Path, typer.Option(help="The answers: a JSONL of ours, or a file or folder in another format.")],
     questions: Annotated[
         Path | None, typer.Option(help="The dataset folder or question file that was answered.")
     ] = None,
     references: Annotated[Path | None, typer.Option(help="Labels, where they do not lie with the questions.")] = None,
     format: Annotated[
-        str, typer.Option(help="visift, llava, mme-tool, lmms-eval, mm-vet-grades, llava-reviews, verdicts or demon.")
-    ] = "visift",
+        str | None,
+        typer.Option(
+            help="visift, llava, mme-tool, lmms-eval, mm-vet-grades, llava-reviews, verdicts or demon. Unset: recognised."
+        ),
+    ] = None,
     parser: Annotated[
         str | None,
         typer.Option(help="default, llava, lmms-eval, vlmevalkit, mme; all shows the spread. Unset: the format's own."),
@@ -136,4 +139,5 @@ def _compare_lengths(a: Path, b: Path, as_json: bool) -> None:
 def _shown(row: dict[str, Any]) -> str:
     if row["value"] is None:
         return f"withheld ({row['withheld']})" if "withheld" in row else "no data"
-    return f"{row['value']:.4g} [{row['low']:.4g}, {row['high']:.4g}]" + (" (few pictures)" if "flag" in row else "")
+    value, low, high = (f"{row[k]:.2f}" if abs(row["value"]) > 2 else f"{row[k]:.4f}" for k in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]" + (" (few pictures)" if "flag" in row else "")

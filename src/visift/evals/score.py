@@ -15,6 +15,7 @@ from visift.core.errors import UsageError
 from visift.core.files import sha256_file, write_json, write_jsonl
 from visift.evals import judge as judging
 from visift.evals import tasks
+from visift.evals.answer_formats import recognised
 from visift.evals.metrics import Table
 from visift.evals.task import Files, Item, Rows, Task
 
@@ -29,7 +30,7 @@ def score(
     *,
     questions: Path | None = None,
     references: Path | None = None,
-    format: str = "visift",
+    format: str | None = None,
     parser: str | None = None,
     rules: str = "published",
     out: Path | None = None,
@@ -40,6 +41,7 @@ def score(
     """Score an answer file and return the score of interface.md (JSON). With `out`, keep score.json and items.jsonl there.
 
     task        a name in `visift.evals.tasks.TASKS`
+    format      one of interface.md's names; None recognises it by the first row
     parser      None takes the format's own published parser; "all" adds `spread`: the headline under every parser
     rules       "published" or "fixed" (DEMON)
     permute     tag-listing only: score against names deranged within each picture (a control; should fall to about 0)
@@ -50,6 +52,7 @@ def score(
     Raises UsageError for an unknown task, format or parser; DataError for files that do not hold what they should.
     """
     bench = tasks.get(task)
+    format = format or recognised(answers)
     exported = format == "lmms-eval" and questions is not None and (questions / "dataset.json").exists()
     formats = [*bench.readers, *([judging.FORMAT] if bench.rubric else []), *([format] if exported else [])]
     if format not in formats:
@@ -152,10 +155,9 @@ def summarise(bench: Task, rows: Rows, items: list[Item], parser: str, seed: int
         if g
     }  # fmt: skip
     metrics = {t.name: table.of_all(t, seed).to_json() for t in bench.totals if t.group in table.groups}
-    missing = sum(unscored.values())
-    if missing > UNSCORED_LIMIT * len(items) or not items:
-        why = f"{missing} of {len(items)} questions are unscored: " + ", ".join(f"{n} {r}" for r, n in unscored.items())
-        metrics = {n: m | {"value": None, "low": None, "high": None, "withheld": why} for n, m in metrics.items()}
+    for total in bench.totals:
+        if total.name in metrics and (why := _withheld(items, total.group)):
+            metrics[total.name] |= {"value": None, "low": None, "high": None, "withheld": why}
     result: dict[str, Any] = {
         "task": bench.name,
         "headline": bench.headline,
@@ -174,6 +176,17 @@ def summarise(bench: Task, rows: Rows, items: list[Item], parser: str, seed: int
     result["recipe"] = {"parser": parser, "parser_version": PARSER_VERSION, "visift": visift.__version__, **rows.recipe}
     result["recipe"] |= bench.about(rows.questions) if bench.about is not None else {}
     return result
+
+
+def _withheld(items: list[Item], group: str) -> str:
+    """Why a number over the questions of that group ('': all) is not shown; empty where it is."""
+    asked = [i for i in items if not group or group in i.question.groups]
+    reasons = Counter(i.why for i in asked if i.score is None)
+    if reasons.total() <= UNSCORED_LIMIT * len(asked) and asked:
+        return ""
+    return f"{reasons.total()} of {len(asked)} questions are unscored: " + ", ".join(
+        f"{n} {r}" for r, n in reasons.items()
+    )
 
 
 def _short(bench: Task, rows: Rows, parser: str, seed: int) -> dict[str, Any]:
