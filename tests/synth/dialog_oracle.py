@@ -153,7 +153,7 @@ class Oracle:
     def choice(self, ask: str, picked: str, others: list[str]) -> None:
         if picked.isdigit():
             assert int(picked) == self.count(self.counted(ask)), (ask, picked)
-        elif found := re.match(r"Which is further to the (left|right)\?", ask):
+        elif found := re.search(r"further to the (left|right)\?", ask):
             (other,) = others
             assert self.holds(bare(picked), f"to the {found[1]} of", bare(other))
         elif re.search(r"\b(most|least|more|less)\b", ask):
@@ -174,8 +174,11 @@ class Oracle:
             for name, share in zip(names, shares, strict=True):
                 assert abs(100 * self.area(name) / (self.w * self.h) - share) <= 0.51, why
         else:
-            for part in why.rstrip(".").split(", "):
-                self.sentence(f"{part[0].upper()}{part[1:]}.".replace("..", "."))
+            parts = why.rstrip(".").split(", ")
+            for part in parts:
+                self.sentence(f"{part[0].upper()}{part[1:]} of the picture.")
+            sides = [re.findall(r"left$|right$", part) for part in parts]
+            assert sides[0] != sides[1], f"says nothing about left and right: {why}"
 
     def number_of(self, said: str, name: str) -> None:
         number = NUMBERS.index(said)

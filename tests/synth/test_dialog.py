@@ -181,6 +181,10 @@ def test_nothing_is_asked_twice_or_told_before_it_is_asked() -> None:
             for r in rounds:
                 assert not r.clash & told
                 told |= r.facts
+            told = set()
+            for r in in_order(rng(seed), rounds, 1.0):  # nor in the order in which the dialogue has them
+                assert not r.clash & told
+                told |= r.facts | r.hints
 
 
 # --- assembly

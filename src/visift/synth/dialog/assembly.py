@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -36,34 +37,42 @@ def tokens(round_: Round) -> int:
 
 def in_order(gen: Gen, rounds: Sequence[Round], switch: float) -> list[Round]:
     """A random order in which about the share `switch` of neighbours differ in form, as far as the forms allow it. Rounds that
-    refer to each other stay together, in their order."""
+    refer to each other stay together, in their order; nothing is told before it is asked.
+
+    There is such an order if the rounds' own is one, hints aside: those that hint at nothing in it, then the others.
+    """
     blocks: dict[object, list[Round]] = {}
     for k, round_ in enumerate(rounds):
         blocks.setdefault(round_.group or k, []).append(round_)
     together = list(blocks.values())
-    left: dict[str, list[list[Round]]] = {}  # form of the block's first round -> blocks
-    for k in gen.permutation(len(together)):
-        left.setdefault(together[int(k)][0].form, []).append(together[int(k)])
+    waiting = [together[int(k)] for k in gen.permutation(len(together))]
     ordered: list[Round] = []
     switches = 0
-    while left:
+    while waiting:
+        ready: dict[str, list[list[Round]]] = {}  # form of the block's first round -> blocks
+        for block in waiting:
+            if not any(_tells(block, other) for other in waiting if other is not block):
+                ready.setdefault(block[0].form, []).append(block)
         last = ordered[-1].form if ordered else ""
-        others = [form for form in left if form != last]
-        wanted = switches < switch * len(ordered) or last not in left
-        form = _other(gen, left, others) if others and wanted else last
-        block = left[form].pop()
+        others = [form for form in ready if form != last]
+        wanted = switches < switch * len(ordered) or last not in ready
+        form = _other(gen, Counter(b[0].form for b in waiting), others) if others and wanted else last
+        block = ready[form][-1]
         switches += sum(x.form != y.form for x, y in pairwise([*ordered[-1:], *block]))
         ordered += block
-        if not left[form]:
-            del left[form]
+        waiting.remove(block)
     return ordered
 
 
-def _other(gen: Gen, left: dict[str, list[list[Round]]], others: list[str]) -> str:
+def _tells(block: Sequence[Round], other: Sequence[Round]) -> bool:
+    """Whether `block` gives away what `other` asks."""
+    return any((x.facts | x.hints) & y.clash for x in block for y in other)
+
+
+def _other(gen: Gen, left: Counter[str], others: list[str]) -> str:
     """One of `others` at random; the most frequent one where putting it off would leave it to itself in the end."""
-    largest = max(others, key=lambda form: len(left[form]))
-    rest = sum(map(len, left.values()))
-    return largest if 2 * len(left[largest]) >= rest else str(pick(gen, others))
+    largest = max(others, key=left.__getitem__)
+    return largest if 2 * left[largest] >= left.total() else str(pick(gen, others))
 
 
 def split(rounds: Sequence[Round], most: int, most_tokens: int, switch: float) -> list[list[Round]]:

@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import permutations
 
 from visift.core.lists import letter, with_options
-from visift.synth.dialog.known import Known, Thing, at, before, larger, place_of
+from visift.synth.dialog.known import Known, Thing, at, before, column, larger, place_of
 from visift.synth.dialog.rounds import Gen, Round, compare, is_, one, pick, say, tell
 from visift.synth.dialog.words import PAIRS, capital, join
 
@@ -99,7 +99,7 @@ def direction_reason(gen: Gen, known: Known) -> Round | None:
     pairs = [
         (x, y)
         for x, y in permutations(known.objects, 2)
-        if before(x, y, 0) and place_of(x) and place_of(y) and place_of(x) != place_of(y)
+        if before(x, y, 0) and (p := place_of(x)) and (q := place_of(y)) and column(p) != column(q)
     ]
     if not pairs:
         return None
@@ -107,8 +107,8 @@ def direction_reason(gen: Gen, known: Known) -> Round | None:
     side = one(gen, range(2))
     right_one = (left, right)[side]
     names = [left, right] if gen.random() < 0.5 else [right, left]
-    question = with_options(f"Which is further to the {('left', 'right')[side]}?", [t.the for t in names])
-    where = [f"{t.the} {is_(t)} {at(place_of(t) or '')} of the picture" for t in names]
+    question = with_options(say(gen, "further", side=("left", "right")[side]), [t.the for t in names])
+    where = [f"{t.the} {is_(t)} {at(place_of(t) or '')}" for t in names]
     answer = f"{letter(names.index(right_one))}. {capital(where[0])}, {where[1]}."
     return compare("direction 0", names, question, answer, "letter + reason")
 
@@ -129,6 +129,13 @@ def _sizes(gen: Gen, known: Known, number: int) -> tuple[list[Thing], Thing, boo
     return None
 
 
+def _size_words(number: int, big: bool) -> tuple[str, str]:
+    """How `number` things are compared: the skill's name and `more`, `less`, `most` or `least`."""
+    if number == 2:
+        return "size_of_two", "more" if big else "less"
+    return "size_of_several", "most" if big else "least"
+
+
 def size(gen: Gen, known: Known) -> Round | None:
     """The largest or smallest of two to four, as it is seen."""
     found = _sizes(gen, known, int(gen.integers(2, 5)))
@@ -136,9 +143,8 @@ def size(gen: Gen, known: Known) -> Round | None:
         return None
     things, thing, big = found
     names = join([t.the for t in things], "or" if len(things) == 2 else "and")
-    two = len(things) == 2
-    word = ("more" if big else "less") if two else ("most" if big else "least")
-    question = say(gen, "size_of_two" if two else "size_of_several", names=names, word=word)
+    skill, word = _size_words(len(things), big)
+    question = say(gen, skill, names=names, word=word)
     return compare("size", things, question, thing.the, "phrase")
 
 
@@ -162,12 +168,8 @@ def size_reason(gen: Gen, known: Known) -> Round | None:
     if found is None or not all(t.outlined for t in found[0]):
         return None
     things, thing, big = found
-    word = "most" if big else "least"
-    question = (
-        f"Which of these covers the {word} of the picture?"
-        if len(things) > 2
-        else f"Which of the two covers {'more' if big else 'less'} of the picture?"
-    )
+    skill, word = _size_words(len(things), big)
+    question = say(gen, f"{skill}_options", word=word)
     shares = [f"{t.the} {share(t.area)}" for t in things]
     verb = "cover" if things[0].name in PAIRS else "covers"
     why = capital(f"{things[0].the} {verb} {share(things[0].area)}, {join(shares[1:])}.")

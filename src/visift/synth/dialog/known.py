@@ -143,6 +143,11 @@ def place_of(thing: Thing) -> str | None:
     return " ".join(w for w in (ROWS[parts[1]], COLUMNS[parts[0]]) if w) or "centre"
 
 
+def column(place: str) -> str:
+    """`left`, `right`, or empty: the middle."""
+    return next((c for c in ("left", "right") if place.endswith(c)), "")
+
+
 def at(place: str) -> str:
     """`in the top left`, `on the left`, `at the bottom`, `in the centre`."""
     preposition = {"left": "on", "right": "on", "top": "at", "bottom": "at"}.get(place, "in")

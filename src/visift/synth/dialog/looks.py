@@ -8,7 +8,7 @@ from dataclasses import replace
 from visift.synth.dialog.geometry import direction_sentence
 from visift.synth.dialog.known import Known, at, place_of
 from visift.synth.dialog.rounds import RULES, Gen, Round, is_, pick, say, tell
-from visift.synth.dialog.words import best_captions, capital, counted, join
+from visift.synth.dialog.words import best_captions, capital, counted, join, many, spoken
 
 CAPTION, DESCRIPTION = frozenset({"caption"}), frozenset({"description"})
 
@@ -36,7 +36,7 @@ def caption(gen: Gen, known: Known) -> Round | None:
     if not found:
         return None
     question = say(gen, "caption")
-    return Round(RULES, question, found[0], "sentence", CAPTION, CAPTION)
+    return Round(RULES, question, found[0], "sentence", CAPTION, CAPTION, _named(known, found[0]))
 
 
 def description(gen: Gen, known: Known) -> Round | None:
@@ -57,4 +57,11 @@ def description(gen: Gen, known: Known) -> Round | None:
     if len(said) < 3:
         return None
     question = say(gen, "description")
-    return Round(RULES, question, " ".join(said), "paragraph", DESCRIPTION, DESCRIPTION)
+    text = " ".join(said)
+    return Round(RULES, question, text, "paragraph", DESCRIPTION, DESCRIPTION, _named(known, text))
+
+
+def _named(known: Known, text: str) -> frozenset[str]:
+    """That those things are there whose name a text has."""
+    text = text.lower()
+    return frozenset(f"presence {n}" for n in known.present if spoken(n).lower() in text or many(n).lower() in text)

@@ -19,7 +19,8 @@ Gen = np.random.Generator
 @dataclass(frozen=True, slots=True)
 class Round:
     """A question without the wish for its form, and an answer that has the form. `facts` are what it tells; with a round that
-    told something of `clash` it does not go into one dialogue. `request` is False where the question says how to answer."""
+    told something of `clash` it does not go into one dialogue. `hints` are told in passing: what asks for them comes before it.
+    `request` is False where the question says how to answer."""
 
     source: str
     question: str
@@ -27,6 +28,7 @@ class Round:
     form: str
     facts: frozenset[str] = frozenset()
     clash: frozenset[str] = frozenset()
+    hints: frozenset[str] = frozenset()
     request: bool = True
     licence: str = ""
     group: str = ""  # rounds of one group refer to each other

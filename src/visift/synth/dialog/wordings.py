@@ -77,4 +77,10 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "Of {names}, which takes up the {word} room in the picture?",
         "Which of {names} covers the {word} of the picture?",
     ),
+    "size_of_two_options": ("Which of the two covers {word} of the picture?", "Which takes up {word} of the picture?"),
+    "size_of_several_options": (
+        "Which of these covers the {word} of the picture?",
+        "Which of these takes up the {word} room in the picture?",
+    ),
+    "further": ("Which is further to the {side}?", "Which of the two is further to the {side}?"),
 }
