@@ -20,7 +20,7 @@ from visift.core.files import under
 from visift.core.seeds import rng
 from visift.core.types import Conversation, Picture, Scene, assistant, encode_rle, user
 from visift.sources.pictures import write_jpeg
-from visift.synth.difference_edits import EDITS, Canvas, Edit, canvas_of, donors_of, visible
+from visift.synth.difference_edits import EDITS, TARGETS, Canvas, Edit, canvas_of, donors_of, visible
 from visift.synth.difference_words import INSTRUCTIONS, SETS, difference
 from visift.synth.editors import Editor, load_editor
 from visift.synth.frame import Kind, Task, file_stem, provenance, row_id
@@ -31,10 +31,10 @@ TRIES = 8  # edits tried for one that can be seen
 Pair = tuple[Edit, Picture]
 
 
-def neighbours(scenes: Iterable[Scene]) -> Iterator[tuple[Scene, ...]]:
-    """Each scene with the others of its block of NEIGHBOURS, which lend it things; they report no faults."""
+def neighbours(scenes: Iterable[Scene], number: int = NEIGHBOURS) -> Iterator[tuple[Scene, ...]]:
+    """Each scene, followed by the others of its block of `number`, which lend it things; they report no faults."""
     stream = iter(scenes)
-    while block := tuple(islice(stream, NEIGHBOURS)):
+    while block := tuple(islice(stream, number)):
         lenders = tuple(replace(scene, faults=()) for scene in block)
         for k, scene in enumerate(block):
             yield (scene, *lenders[:k], *lenders[k + 1 :])
@@ -44,6 +44,7 @@ def make(task: Task, item: tuple[Scene, ...]) -> Made:
     """`per_scene` rows of the first scene: pairs, and sets for a share of `sets`; a share of `unchanged` shows no change."""
     options = task.options
     kinds = _kinds(options["edits"])
+    _check_targets(task)
     scene, *lenders = item
     gen = rng(task.seed, "difference", scene.id)
     editor = load_editor(options["editor"])
@@ -71,13 +72,21 @@ def _kinds(text: str) -> tuple[str, ...]:
     return kinds
 
 
+def _check_targets(task: Task) -> None:
+    targets = task.options["targets"]
+    if targets not in TARGETS:
+        raise UsageError(f"targets {targets!r} is none of {', '.join(TARGETS)}")
+    if targets != "random" and not getattr(task.source, "diagnosed", False):
+        raise UsageError(f"what is {targets} a model's attention says", remedy="name it with --attention-of MODEL")
+
+
 _CANVASES: OrderedDict[tuple[str, str], Canvas] = OrderedDict()  # a scene is edited first, and then lends to its block
 
 
 def _canvas(task: Task, scene: Scene) -> Canvas:
     key = (str(task.out), scene.id)
     if key not in _CANVASES:
-        _CANVASES[key] = canvas_of(scene, np.array(task.source.open(scene)))
+        _CANVASES[key] = canvas_of(scene, np.array(task.source.open(scene)), task.options["targets"])
         while len(_CANVASES) > 2 * NEIGHBOURS:
             _CANVASES.popitem(last=False)
     return _CANVASES[key]
@@ -205,9 +214,11 @@ def record(edit: Edit, image: int, original: int) -> dict[str, object]:
     for name, region in (("before", edit.before), ("after", edit.after)):
         if region is not None:
             row |= {f"{name}": region.name, f"{name}_region": region.id}
+    if edit.before is not None and edit.before.significance is not None:
+        row["significance"] = round(edit.before.significance, 3)
     return row | ({"adjective": edit.adjective} if edit.adjective else {}) | {"rle": encode_rle(edit.support)}
 
 
 KIND = Kind(
-    make, {"per_scene": 2, "sets": 0.2, "unchanged": 0.1, "edits": ",".join(EDITS), "editor": "heal"}, neighbours
+    make, {"per_scene": 2, "sets": 0.2, "unchanged": 0.1, "edits": ",".join(EDITS), "editor": "heal", "targets": TARGETS[0]}, neighbours
 )
