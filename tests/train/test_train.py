@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 import tiny_data
 import tiny_vlm
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText, TrainerState
 
 from visift.core.dataset import Dataset
 from visift.core.errors import DataError, UsageError, VisiftError
@@ -201,16 +201,19 @@ def test_killed_twice_it_ends_with_the_same_bits(base: Path, mixed: Path, tmp_pa
     assert time.perf_counter() - before < 0.5
 
 
+def saved(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[object, ...]:
+    moments = checkpoint.optimizer_tensors(optimizer)
+    return checkpoint.trained_whole(model), moments, TrainerState(), checkpoint.random_tensors()
+
+
 def test_a_damaged_checkpoint_is_passed_over(
     base: Path, mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     vlm = load(base, train=True)
     staged = prepare(vlm, "sft", FAST)
     optimizer = torch.optim.AdamW([p for p in staged.model.parameters() if p.requires_grad])
-    from transformers import TrainerState
-
     for step in (2, 4, 6):
-        checkpoint.save(tmp_path, step, staged.model, optimizer, TrainerState(), checkpoint.random_tensors())
+        checkpoint.save(tmp_path, step, *saved(staged.model, optimizer))
     assert [p.name for p in sorted(tmp_path.iterdir())] == ["step-00000004", "step-00000006"]
     torn = tmp_path / "step-00000006" / "weights.safetensors"
     torn.write_bytes(torn.read_bytes()[:-10])
@@ -227,18 +230,16 @@ def test_a_damaged_checkpoint_is_passed_over(
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from transformers import TrainerState
-
     staged = prepare(load(base, train=True), "align", FAST)
     optimizer = torch.optim.AdamW([p for p in staged.model.parameters() if p.requires_grad])
-    checkpoint.save(tmp_path, 2, staged.model, optimizer, TrainerState(), checkpoint.random_tensors())
+    checkpoint.save(tmp_path, 2, *saved(staged.model, optimizer))
 
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(VisiftError, match=r"No space left.*goes on from the last whole checkpoint"):
-        checkpoint.save(tmp_path, 4, staged.model, optimizer, TrainerState(), checkpoint.random_tensors())
+        checkpoint.save(tmp_path, 4, *saved(staged.model, optimizer))
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000002"]
 
 
@@ -275,29 +276,63 @@ def test_bf16_learns_as_fp32_does(base: Path, mixed: Path, tmp_path: Path) -> No
 
 
 TWO = """
-import sys
+import os, sys
 from pathlib import Path
 from visift.train.run import train
 from visift.train.settings import TrainSettings
-train({base!r}, [Path({data!r})], "sft", Path({out!r}), TrainSettings(**{settings!r}))
+if len(sys.argv) > 1:  # die at a step
+    from visift.train import trainer
+    loss = trainer.VlmTrainer.compute_loss
+    def die(self, *args, **kwargs):
+        if self.state.global_step >= int(sys.argv[1]):
+            os._exit(9)
+        return loss(self, *args, **kwargs)
+    trainer.VlmTrainer.compute_loss = die
+train({base!r}, [Path({data!r})], {stage!r}, Path({out!r}), TrainSettings(**{settings!r}))
 """
 
 
+def on_two(script: Path, *words: str, **env: str) -> subprocess.CompletedProcess[bytes]:
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return subprocess.run([sys.executable, *launcher, str(script), *words], capture_output=True, check=False, timeout=300,
+                          env={**os.environ, "OMP_NUM_THREADS": "1", **env})  # fmt: skip
+
+
+SHARDED = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+
+
 @pytest.mark.integration
-def test_two_processes_give_the_same_curve(base: Path, mixed: Path, tmp_path: Path) -> None:
-    settings = changed(batch_size=8, steps=4)
-    train(str(base), [mixed], "sft", tmp_path / "one", settings)
-    script = tmp_path / "two.py"
+@pytest.mark.parametrize(
+    ("stage", "env", "stopped"),
+    [
+        pytest.param("sft", {}, False, id="sft"), pytest.param("sft", SHARDED, False, id="sft-sharded"),
+        pytest.param("sft", {}, True, id="sft-stopped", marks=pytest.mark.stress),
+        pytest.param("sft", SHARDED, True, id="sft-sharded-stopped", marks=pytest.mark.stress),
+        pytest.param("lora", SHARDED, True, id="lora-sharded-stopped", marks=pytest.mark.stress),
+        pytest.param("full", SHARDED, True, id="full-sharded-stopped", marks=pytest.mark.stress),
+    ],
+)  # fmt: skip
+def test_two_processes_give_the_same_curve(
+    base: Path, mixed: Path, tmp_path: Path, stage: str, env: dict[str, str], stopped: bool
+) -> None:
+    settings = changed(batch_size=8, micro_batch=2, steps=4, lora_dropout=0.0)
+    train(str(base), [mixed], stage, tmp_path / "one", settings)
+    script, out = tmp_path / "two.py", tmp_path / "two"
     values = settings.model_dump(mode="json")
-    script.write_text(TWO.format(base=str(base), data=str(mixed), out=str(tmp_path / "two"), settings=values))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    run = subprocess.run(
-        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, check=False, timeout=120
-    )
+    script.write_text(TWO.format(base=str(base), data=str(mixed), stage=stage, out=str(out), settings=values))
+    if stopped:
+        assert on_two(script, "3", **env).returncode != 0
+        assert [p.name for p in (out / "checkpoints").glob("step-*")] == ["step-00000002"]
+    run = on_two(script, **env)
     assert run.returncode == 0, run.stderr.decode()[-3000:]
-    one, two = log(tmp_path / "one"), log(tmp_path / "two")
+    assert ("goes on from step 2" in run.stderr.decode()) == stopped
+    one, two = log(tmp_path / "one"), log(out)
     assert [(r["step"], r["learnt"], r["tokens"]) for r in one] == [(r["step"], r["learnt"], r["tokens"]) for r in two]
     assert [r["loss"] for r in one] == pytest.approx([r["loss"] for r in two], abs=2e-5)
+    assert [r["grad_norm"] for r in one] == pytest.approx([r["grad_norm"] for r in two], rel=1e-3)
+    by_one, by_two = (load_file(k / "model" / "model.safetensors") for k in (tmp_path / "one", out))
+    assert by_one.keys() == by_two.keys()
+    assert max(float((by_one[n] - by_two[n]).abs().max()) for n in by_one) < 1e-4
 
 
 @pytest.mark.integration

@@ -22,24 +22,27 @@ from safetensors.torch import load_file, save_file
 
 from visift.core.errors import DataError, VisiftError
 from visift.core.files import read_json, write_json
+from visift.train import sharding
 
 KEEP = 2
 
 
 def save(
-    folder: Path, step: int, model: torch.nn.Module, optimizer: Any, state: Any, states: dict[str, torch.Tensor]
+    folder: Path, step: int, weights: dict[str, torch.Tensor], moments: dict[str, torch.Tensor], state: Any,
+    states: dict[str, torch.Tensor],
 ) -> None:  # fmt: skip
     """Write `folder/step-…` under another name, then rename it. Older ones than the last two are removed afterwards.
 
-    `states` are the random states of all processes. Raises VisiftError when the disk is full; the last whole checkpoint stays.
+    `moments` are the optimiser's, `states` the random states of all processes. Raises VisiftError when the disk is full;
+    the last whole checkpoint stays.
     """
     final = folder / f"step-{step:08d}"
     partial = folder / f".{final.name}.part"
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        save_file(_contiguous(trained(model)), partial / "weights.safetensors")
-        save_file(_contiguous(_optimizer_tensors(optimizer)), partial / "optimizer.safetensors")
+        save_file(_contiguous(weights), partial / "weights.safetensors")
+        save_file(_contiguous(moments), partial / "optimizer.safetensors")
         save_file(states, partial / "random.safetensors")
         write_json(partial / "random.json", {"python": _python_state(), "numpy": _numpy_state()})
         state.save_to_json(str(partial / "trainer_state.json"))
@@ -83,16 +86,26 @@ def trained(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return weights | {n: b for n, b in model.named_buffers() if n in kept and n.rpartition(".")[0] in owners}
 
 
+def trained_whole(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The same, gathered from all processes where they are sharded: every process has to ask."""
+    return {n: sharding.whole(t) for n, t in trained(model).items()}
+
+
 def load_weights(checkpoint: Path, model: torch.nn.Module) -> None:
     """Strict: exactly the trained weights, no more, no less. Raises DataError naming the first difference."""
-    found, wanted = load_file(checkpoint / "weights.safetensors"), trained(model)
+    put(load_file(checkpoint / "weights.safetensors"), model, checkpoint)
+
+
+def put(found: dict[str, torch.Tensor], model: torch.nn.Module, checkpoint: Path) -> None:
+    """Weights of `checkpoint` into the model, as strictly."""
+    wanted = trained(model)
     if odd := sorted(set(found) ^ set(wanted)):
         raise DataError(f"{len(odd)} weights do not match this run, the first is {odd[0]}", where=checkpoint)
     with torch.no_grad():
         for name, tensor in wanted.items():
             if tensor.shape != found[name].shape:
                 raise DataError(f"{name} is {tuple(found[name].shape)}, not {tuple(tensor.shape)}", where=checkpoint)
-            tensor.copy_(found[name])
+            tensor.copy_(sharding.like(found[name], tensor))
 
 
 def load_optimizer(checkpoint: Path, optimizer: Any) -> None:
@@ -102,17 +115,19 @@ def load_optimizer(checkpoint: Path, optimizer: Any) -> None:
     for name, tensor in found.items():
         number, _, key = name.partition(".")
         state.setdefault(int(number), {})[key] = tensor
-    count = sum(len(g["params"]) for g in optimizer.param_groups)
-    if state and max(state) >= count:
-        raise DataError(f"optimiser has {max(state) + 1} parameters, this run {count}", where=checkpoint)
+    parameters = [p for g in optimizer.param_groups for p in g["params"]]
+    if state and max(state) >= len(parameters):
+        raise DataError(f"optimiser has {max(state) + 1} parameters, this run {len(parameters)}", where=checkpoint)
+    for number, entry in state.items():
+        state[number] = {k: sharding.like(t, parameters[number]) if t.dim() else t for k, t in entry.items()}
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def load_random(checkpoint: Path, rank: int = 0) -> None:
     tensors, others = load_file(checkpoint / "random.safetensors"), read_json(checkpoint / "random.json")
-    torch.set_rng_state(tensors["cpu"][rank])
+    torch.set_rng_state(tensors["cpu"][rank].clone())  # a piece of a larger tensor would crash it
     if torch.cuda.is_available() and "cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["cuda"][rank])
+        torch.cuda.set_rng_state(tensors["cuda"][rank].clone())
     version, internal, gauss = others["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = others["numpy"]
@@ -123,10 +138,13 @@ def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {n: t.contiguous() for n, t in tensors.items()}
 
 
-def _optimizer_tensors(optimizer: Any) -> dict[str, torch.Tensor]:
+def optimizer_tensors(optimizer: Any) -> dict[str, torch.Tensor]:
+    """`NUMBER.KEY` of every parameter's state, gathered from all processes where it is sharded."""
     state = optimizer.state_dict()["state"]
     return {
-        f"{number}.{key}": torch.as_tensor(value) for number, entry in state.items() for key, value in entry.items()
+        f"{number}.{key}": sharding.whole(torch.as_tensor(value))
+        for number, entry in state.items()
+        for key, value in entry.items()
     }
 
 

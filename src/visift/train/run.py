@@ -36,7 +36,7 @@ from visift.core.progress import progress
 from visift.models import Renderer, Vlm, fingerprint, load
 from visift.models.pictures import Pictures
 from visift.models.precision import fast_bf16
-from visift.train import checkpoint
+from visift.train import checkpoint, sharding
 from visift.train.flops import own_peak, work_of
 from visift.train.foreign import open_data
 from visift.train.pack import PackedCollator, check_packing, even
@@ -90,9 +90,7 @@ def train(
     vlm = load(model, train=True)
     renderer = Renderer(vlm)
     with _first_process_first():
-        plan = make_plan(
-            out, datasets, renderer, settings.max_length, settings.max_rejected, one_turn=stage == "vpgc"
-        )
+        plan = make_plan(out, datasets, renderer, settings.max_length, settings.max_rejected, one_turn=stage == "vpgc")
     staged = prepare(vlm, stage, settings)
     write_json(out / "census.json", staged.census)
     say(census_line(staged.census))
@@ -150,7 +148,12 @@ def _train(
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         else:
             checkpoint.load_weights(resume, staged.model)
+    weights = checkpoint.trained_whole(staged.model) if sharding.is_sharded(staged.model) else None
     if trainer.is_world_process_zero():
+        if weights is not None:  # the sharded model is in pieces: the result is the base with the trained weights
+            vlm = load(model, train=True)
+            staged = prepare(vlm, staged.census["stage"], settings)
+            checkpoint.put(weights, staged.model, out)
         _finish(vlm, staged, plan, out, steps, model, time.perf_counter() - started)
     trainer.accelerator.wait_for_everyone()
     return dict(read_json(out / "result.json"))

@@ -20,7 +20,7 @@ from visift.core.errors import UsageError, VisiftError
 from visift.core.files import write_atomic
 from visift.core.progress import Ticker
 from visift.models import vpgc
-from visift.train import checkpoint
+from visift.train import checkpoint, sharding
 from visift.train.flops import Work
 from visift.train.lr_schedule import factor
 from visift.train.rows import IGNORE, Collator, MicroBatches, Rows
@@ -29,16 +29,22 @@ from visift.train.stages import Staged
 
 
 class LearntPositions:
-    """Hands the output layer only the positions whose next token is learnt: the loss is the same, the work less."""
+    """Hands the output layer only the positions whose next token is learnt: the loss is the same, the work less.
 
-    def __init__(self, head: torch.nn.Module) -> None:
+    `idle` names weights, as (module, attribute), that a batch may pass by: with `touch` they get a gradient of zero, not
+    none. It is asked for in here because sharded weights are whole only while the model runs.
+    """
+
+    def __init__(self, head: torch.nn.Module, idle: Sequence[tuple[torch.nn.Module, str]] = ()) -> None:
         self.keep: torch.Tensor | None = None  # bool (B, T - 1)
+        self.idle, self.touch = list(idle), False
         head.register_forward_pre_hook(self._select)
 
     def _select(self, module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor] | None:
         if self.keep is None:
             return None
-        return (args[0][:, :-1][self.keep],)  # (B, T, H) -> (learnt, H)
+        hidden = args[0][:, :-1][self.keep]  # (B, T, H) -> (learnt, H)
+        return (hidden + sum(getattr(m, name).sum() * 0.0 for m, name in self.idle) if self.touch else hidden,)
 
 
 class StepLog(TrainerCallback):
@@ -122,14 +128,23 @@ class VlmTrainer(Trainer):
         batches: np.ndarray, log: StepLog, checkpoints: Path, start: int,
     ) -> None:  # fmt: skip
         super().__init__(model=staged.model, args=args, train_dataset=rows, data_collator=collator, callbacks=[log])
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            raise UsageError("sharded training is not supported", remedy="use torchrun without FSDP or DeepSpeed")
+        if self.is_deepspeed_enabled:
+            raise UsageError(
+                "DeepSpeed is not supported", remedy="shard with FSDP2: accelerate launch --use_fsdp --fsdp_version 2"
+            )
         self.staged, self.settings, self.batches = staged, settings, batches
         self.step_log, self.checkpoints, self.start = log, checkpoints, start
-        self.positions = LearntPositions(staged.model.get_output_embeddings())
-        self.seeing = [p for n, p in staged.model.named_parameters() if staged.parts.get(n, "llm") != "llm"]
+        if self.is_fsdp_enabled:
+            sharding.prepare(self.accelerator, staged.model)
+        seeing = [n for n, part in staged.parts.items() if part != "llm"]
+        idle = [(staged.model.get_submodule(n.rpartition(".")[0]), n.rpartition(".")[2]) for n in seeing]
+        self.positions = LearntPositions(staged.model.get_output_embeddings(), idle)
         self.model_accepts_loss_kwargs = True  # so that the step's number of learnt tokens is counted
         self.loss_is_scaled_for_ga = True  # and the loss below already divided by it
+
+    def create_accelerator_and_postprocess(self) -> None:
+        super().create_accelerator_and_postprocess()
+        self.is_fsdp_enabled = sharding.asked_for(self.accelerator)
 
     def get_train_dataloader(self) -> DataLoader:
         world, rank = self.args.world_size, self.args.process_index
@@ -160,6 +175,8 @@ class VlmTrainer(Trainer):
             raise VisiftError("no token of the batch is learnt", where=f"rows {', '.join(ids[:8])}")
         guided = vpgc.guided(self.staged.model, inputs | {"labels": labels})
         self.positions.keep = learnt
+        # text only: whatever sees pictures is passed by; and several processes wait for every gradient
+        self.positions.touch = "pixel_values" not in inputs or self.args.world_size > 1
         try:
             outputs = model(**inputs, **guided, use_cache=False)
         finally:
@@ -170,9 +187,6 @@ class VlmTrainer(Trainer):
             loss = (each / self._learnt_by_source()[of]).sum()
         else:
             loss = each.sum() / num_items_in_batch
-        # text only: whatever sees pictures gets a gradient of zero, not none; several processes wait for every gradient
-        if "pixel_values" not in inputs or self.args.world_size > 1:
-            loss = loss + sum(p.sum() * 0.0 for p in self.seeing)
         self._note(each.detach(), of, ids, real, labels.numel())
         if self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes  # gradients are averaged over processes
@@ -228,7 +242,7 @@ class VlmTrainer(Trainer):
         return self.lr_scheduler
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        self.step_log.grad_norm = float(grad_norm) if grad_norm is not None else 0.0
+        self.step_log.grad_norm = float(sharding.whole(grad_norm)) if grad_norm is not None else 0.0
         return grad_norm
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
@@ -238,8 +252,9 @@ class VlmTrainer(Trainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         states = checkpoint.random_tensors()  # of every process
+        weights, moments = checkpoint.trained_whole(self.model), checkpoint.optimizer_tensors(self.optimizer)
         if self.args.should_save:
-            checkpoint.save(self.checkpoints, self.state.global_step, self.model, self.optimizer, self.state, states)
+            checkpoint.save(self.checkpoints, self.state.global_step, weights, moments, self.state, states)
         self.accelerator.wait_for_everyone()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
