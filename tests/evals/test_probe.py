@@ -17,8 +17,9 @@ from visift.core.dataset import Dataset
 from visift.core.errors import DataError, UsageError
 from visift.core.types import TaggedPicture
 from visift.evals import probe as probing
-from visift.evals.probe import number_tokens, patch_centres, patches_of, probe
+from visift.evals.probe import number_tokens, patches_of, probe
 from visift.models import load
+from visift.models.image_attention import PatchGrid
 from visift.sources.tabletop import Tabletop
 from visift.synth.frame import synthesise
 
@@ -42,7 +43,7 @@ def first(questions: Path) -> TaggedPicture:
 def test_patches_are_found_where_the_processor_puts_them(vlm: Any) -> None:
     side = round(vlm.family.tokens**0.5)
     for width, height in ((96, 96), (200, 100)):
-        centres = patch_centres(vlm.family, width, height).reshape(side, side, 2)
+        centres = PatchGrid(vlm.family, width, height).centres().reshape(side, side, 2)
         seen = ~np.isnan(centres[..., 0])
         assert seen.any() and np.nanmin(centres) >= 0
         assert np.nanmax(centres[..., 0]) <= width and np.nanmax(centres[..., 1]) <= height
@@ -55,7 +56,7 @@ def test_patches_are_found_where_the_processor_puts_them(vlm: Any) -> None:
 def test_a_bright_patch_stands_where_its_centre_says(vlm: Any) -> None:
     """Independent of the colour trick: a white dot drawn at a patch's centre lights up that patch of the processed picture."""
     side, size = round(vlm.family.tokens**0.5), 160
-    centres = patch_centres(vlm.family, size, size)
+    centres = PatchGrid(vlm.family, size, size).centres()
     for patch in (0, side + 1, side * side // 2 + side // 3, side * side - 1):
         x, y = centres[patch].astype(int)
         picture = Image.new("RGB", (size, size))
@@ -76,7 +77,7 @@ def test_number_tokens_stand_at_the_head_of_their_lines() -> None:
 def planted(where: str) -> Any:
     """Attention that goes to the number's own region, to the next number's, or to the same place whatever the number."""
 
-    def attended(vlm: Any, ids: Any, pixels: Any, places: Any, patches: int, top: int) -> dict[int, np.ndarray]:
+    def attended(vlm: Any, ids: Any, pixels: Any, places: Any, top: int) -> dict[int, np.ndarray]:
         inside = planted.inside
         numbers = sorted(inside)
         found = {}
@@ -146,4 +147,4 @@ def test_what_cannot_be_probed(vlm: Any, questions: Path, tmp_path: Path) -> Non
         def pixels(self) -> None: ...
 
     with pytest.raises(UsageError, match="Tiles does not read a picture as one grid"):
-        patch_centres(Tiles(), 10, 10)
+        PatchGrid(Tiles(), 10, 10)  # type: ignore[arg-type]

@@ -29,6 +29,13 @@ def synth(
         typer.Option(help="difference: heal (default), diffusion, migan[:FILE.onnx], http(s)://… or MODULE:FUNCTION."),
     ] = None,
     edits: Annotated[str | None, typer.Option(help="difference: of modify,swap,delete,add (default: all).")] = None,
+    targets: Annotated[
+        str | None,
+        typer.Option(help="difference: things to edit: random (default), ignored or salient, by --attention-of."),
+    ] = None,
+    attention_of: Annotated[
+        str | None, typer.Option(help="difference: the model whose attention says what is ignored: a folder or hub id.")
+    ] = None,
     per_scene: Annotated[int | None, typer.Option(help="difference, demonstration: rows a scene (default 2).")] = None,
     as_json: Json = False,
 ) -> None:
@@ -39,9 +46,13 @@ def synth(
     from visift.synth.frame import synthesise
 
     found = dialog.source(source.source(run.seed))
+    if attention_of is not None:
+        from visift.models.significance import Diagnosed
+
+        found = Diagnosed(found, attention_of)
     with teacher.asked(out) as asked:
         card = synthesise(
-            kind, found, out, teacher=asked, answers=answers, editor=editor, edits=edits, per_scene=per_scene,
+            kind, found, out, teacher=asked, answers=answers, editor=editor, edits=edits, targets=targets, per_scene=per_scene,
             **run.given(), **tags.given(), **dialog.given(),
         )  # fmt: skip
     print_card(card, out, as_json)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from pycocotools import mask as coco
 
@@ -29,7 +28,7 @@ from visift.evals import stats
 from visift.evals.answer import ready
 from visift.evals.engine import Engine, Question
 from visift.models import Renderer, Vlm, fingerprint
-from visift.models.families.family import Family
+from visift.models.image_attention import PatchGrid, text_attention
 from visift.models.pictures import Pictures
 
 TOP = 5  # patches a number, as in the paper's figure
@@ -116,7 +115,7 @@ def _looks(
     seen, blank = Pictures(dataset, vlm.family), Pictures(dataset, vlm.family, grey=True)
     for c in asked:
         tagged = manifest[c.images[0].path]
-        centres = patch_centres(vlm.family, tagged.width, tagged.height)
+        centres = PatchGrid(vlm.family, tagged.width, tagged.height).centres()
         inside = {m.number: patches_of(m, centres, tagged) for m in tagged.marks}
         look = Look(tagged, dataset.picture_path(c.images[0]), centres, inside, {})
         if replies[c.id].strip():
@@ -125,30 +124,10 @@ def _looks(
                 n: k for n, k in number_tokens(vlm.tokenizer, row.input_ids, row.loss_mask).items() if n in inside
             }
             if places:
-                look.top = _attended(vlm, row.input_ids, seen.of(c, row.slots), places, len(centres), top)
-                look.blank = _attended(vlm, row.input_ids, blank.of(c, row.slots), places, len(centres), top)
+                look.top = _attended(vlm, row.input_ids, seen.of(c, row.slots), places, top)
+                look.blank = _attended(vlm, row.input_ids, blank.of(c, row.slots), places, top)
         look.unlisted = len(inside) - len(look.top)
         yield look
-
-
-def patch_centres(family: Family, width: int, height: int) -> Array:
-    """The middle of each patch in pixels of a picture of that size, row by row: (patches, 2), NaN for patches that only show padding.
-
-    Found by showing the image processor a picture whose colours are its coordinates: whatever it crops, pads or stretches is known.
-    """
-    side = round(family.tokens**0.5)
-    if type(family).pixels is not Family.pixels or side * side != family.tokens or not family.as_uint8:
-        raise UsageError(
-            f"{type(family).__name__} does not read a picture as one grid of patches", remedy="probe a LLaVA-like model"
-        )
-    x, y = np.meshgrid((np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height)
-    colours = np.stack([x * 255, y * 255, np.full_like(x, 255)], axis=-1).round().astype(np.uint8)
-    seen = family.pixels(Image.fromarray(colours))["pixel_values"].numpy().astype(float)  # (3, H, W)
-    rows, columns = (np.array_split(np.arange(n), side) for n in seen.shape[1:])
-    means = np.array([seen[:, r[0] : r[-1] + 1, c[0] : c[-1] + 1].mean((1, 2)) for r in rows for c in columns])
-    centres = means[:, :2] / 255 * (width, height)
-    centres[means[:, 2] < 200] = np.nan
-    return centres
 
 
 def patches_of(mark: Mark, centres: Array, tagged: TaggedPicture) -> Array:
@@ -178,20 +157,12 @@ def number_tokens(tokenizer: Any, ids: Sequence[int], learnt: Sequence[bool]) ->
     return numbers
 
 
-@torch.inference_mode()
 def _attended(
-    vlm: Vlm, ids: Sequence[int], pixels: Sequence[Any], places: Mapping[int, int], patches: int, top: int
+    vlm: Vlm, ids: Sequence[int], pixels: Sequence[Any], places: Mapping[int, int], top: int
 ) -> dict[int, Array]:
     """Number -> (layers, k): the patches that its token attends to most, heads averaged."""
-    row = torch.tensor([list(ids)])
-    made = {"input_ids": row, **vlm.family.batch([pixels], vlm.model.dtype), **vlm.family.extra(row)}
-    out = vlm.model(**{k: v.to(vlm.model.device) for k, v in made.items()}, output_attentions=True, use_cache=False)
-    image = (row[0] == vlm.family.image_id).nonzero()[:patches, 0]
-    at = torch.tensor(list(places.values()))
-    weights = torch.stack(
-        [a[0].float().mean(0).cpu()[at][:, image] for a in out.attentions], 1
-    )  # (numbers, layers, patches)
-    best = weights.topk(min(top, patches), dim=-1).indices.numpy()
+    weights = text_attention(vlm, ids, pixels, list(places.values()))  # (numbers, layers, patches)
+    best = np.argsort(-weights, axis=-1, kind="stable")[..., :top]
     return dict(zip(places, best, strict=True))
 
 

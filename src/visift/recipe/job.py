@@ -31,6 +31,10 @@ def synth(seed: int, sets: list[dict[str, Any]]) -> None:
     for one in sets:
         data = one["data"]
         source = source_of(data, seed)
+        if data.get("attention_of"):
+            from visift.models.significance import Diagnosed
+
+            source = Diagnosed(source, data["attention_of"])
         synthesise(data["kind"], source, Path(one["out"]), seed=seed, limit=data.get("limit"), **data["options"])
         ensure_card(Path(one["out"]))
 

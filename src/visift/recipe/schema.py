@@ -18,7 +18,8 @@ class Strict(BaseModel):
 
 
 class Data(Strict):
-    """Scenes and what to make of them. Either `tabletop` scenes from `start` on, or a COCO folder."""
+    """Scenes and what to make of them. Either `tabletop` scenes from `start` on, or a COCO folder. `attention_of` names
+    the model whose attention says what is ignored in them."""
 
     kind: str
     tabletop: int = 0
@@ -28,6 +29,7 @@ class Data(Strict):
     images: Path | None = None
     annotations: Path | None = None
     captions: Path | None = None
+    attention_of: str = ""
     limit: int | None = None
     options: dict[str, Any] = Field(default_factory=dict)
 

@@ -30,6 +30,7 @@ FEATHER = 0.6  # pixels: the soft border of what is pasted or painted
 SWATCHES = {**COLOURS, "brown": (120, 72, 32)}
 PALE, DARK = ("yellow", "orange", "pink", "cyan"), ("brown",)  # names that hold only for light, or dark, things
 TEXTURES = {"stripes": "striped", "dots": "dotted"}
+TARGETS = ("random", "ignored", "salient")  # things to edit: any, or of the third that a model attends to least or most
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +60,19 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """A picture uint8 (H, W, 3) and the things on it."""
+    """A picture uint8 (H, W, 3), the things on it, and which of them are edited."""
 
     scene: Scene
     image: np.ndarray
     things: tuple[Thing, ...]
+    targets: str = TARGETS[0]
 
     @property
     def pixels(self) -> int:
         return self.scene.width * self.scene.height
 
 
-def canvas_of(scene: Scene, image: np.ndarray) -> Canvas:
+def canvas_of(scene: Scene, image: np.ndarray, targets: str = TARGETS[0]) -> Canvas:
     """Regions that are crowds, or whose mask is malformed or empty, are no things to edit."""
     masks = []
     for region in scene.regions:
@@ -92,7 +94,7 @@ def canvas_of(scene: Scene, image: np.ndarray) -> Canvas:
         things.append(
             Thing(region, mask, pixels, touched, touched < HALF_TOUCHED[0] and whole(scene, region, mask[area]))
         )
-    return Canvas(scene, image, tuple(things))
+    return Canvas(scene, image, tuple(things), targets)
 
 
 def fine(image: np.ndarray) -> int:
@@ -318,6 +320,10 @@ def _aspect(thing: Thing) -> float:
 
 def _choose(gen: np.random.Generator, canvas: Canvas, kind: str) -> Thing | None:
     fit = [t for t in canvas.things if suits(kind, canvas, t)]
+    if canvas.targets != "random":
+        known = [(t.region.significance, k) for k, t in enumerate(fit) if t.region.significance is not None]
+        third = max(1, len(known) // 3)
+        fit = [fit[k] for _, k in sorted(known, reverse=canvas.targets == "salient")[:third]]
     return fit[int(gen.integers(len(fit)))] if fit else None
 
 
