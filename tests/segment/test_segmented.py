@@ -93,6 +93,7 @@ def test_names_decide_what_rules_may_do(pictures: Path, tmp_path: Path) -> None:
     [(["--segmenter", "x"], "is not one of"), (["--segmenter", "sam2-onnx"], "needs weights"),
      (["--segmenter", "sam2-onnx", "--weights", "."], "0 encoder files"), (["--weights", "."], "segmenter's"),
      (["--segmenter", "sam", "--points", "0"], "--points 0"), (["--segmenter", "panoptic", "--points", "9"], "leave --points"),
+     (["--segmenter", "sam", "--min-iou", "2"], "--min-iou 2"), (["--min-stability", "0.9"], "segmenter's"),
      (["--segmenter", "sam", "--annotations", "x.json"], "without annotations")],
 )  # fmt: skip
 def test_bad_usage(pictures: Path, tmp_path: Path, arguments: list[str], message: str) -> None:

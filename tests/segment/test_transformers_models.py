@@ -88,8 +88,10 @@ def test_sam(name: str, save, tmp_path: Path, picture: Image.Image) -> None:  # 
 
     torch.manual_seed(0)
     save(tmp_path / "m")
-    model = segmenter_from(name, str(tmp_path / "m"), 3)
+    model = segmenter_from(name, str(tmp_path / "m"), points=3)
     assert model.describe()["points"] == 3 and model.describe()["min_iou"] == 0.88
+    looser = segmenter_from(name, str(tmp_path / "m"), points=3, min_stability=0.5).describe()
+    assert {k for k, v in looser.items() if v != model.describe()[k]} == {"min_stability"}
     model.settings = Settings(3, min_iou=-9, min_stability=0.0)  # type: ignore[attr-defined]  # random weights are sure of nothing
     found = model(picture)
     assert found and all(decode_rle(f.rle).shape == (48, 80) for f in found)
@@ -117,6 +119,6 @@ def test_what_is_no_such_model(tmp_path: Path, picture: Image.Image) -> None:
     save_panoptic(tmp_path / "m")
     for name in ("sam", "sam2"):
         with pytest.raises(DataError):
-            segmenter_from(name, str(tmp_path / "m"), 2)(picture)
+            segmenter_from(name, str(tmp_path / "m"), points=2)(picture)
     with pytest.raises(DataError, match="hub"):
-        segmenter_from("sam", str(tmp_path / "absent"), 2).describe()
+        segmenter_from("sam", str(tmp_path / "absent")).describe()

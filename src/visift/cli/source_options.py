@@ -46,6 +46,17 @@ class SourceOptions:
             help="Points a side that it is asked about (default 12 on a CPU, 32 on a GPU).", rich_help_panel=PANEL
         ),
     ] = None
+    min_iou: Annotated[
+        float | None,
+        typer.Option(help="Least IoU that it gives a mask itself (default 0.88).", rich_help_panel=PANEL),
+    ] = None
+    min_stability: Annotated[
+        float | None,
+        typer.Option(
+            help="Least IoU of a mask cut a little higher and lower (default 0.92); lower both to find more.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
     mask_cache: Annotated[
         Path | None, typer.Option(help="Folder of its masks (default ~/.cache/visift/masks).", rich_help_panel=PANEL)
     ] = None
@@ -80,13 +91,17 @@ class SourceOptions:
         from visift.sources.folder import FolderSource
 
         folder = FolderSource(self.images)
+        asked = {"points": self.points, "min_iou": self.min_iou, "min_stability": self.min_stability}
         if self.segmenter is None:
-            if self.weights or self.points:
-                raise UsageError("--weights and --points are a segmenter's", remedy="pass --segmenter NAME too")
+            if self.weights or any(value is not None for value in asked.values()):
+                raise UsageError(
+                    "--weights, --points, --min-iou and --min-stability are a segmenter's",
+                    remedy="pass --segmenter NAME too",
+                )
             return folder
         from visift.segment.mask_cache import default_folder
         from visift.segment.segmented import Segmented
         from visift.segment.segmenter import segmenter_from
 
-        model = segmenter_from(self.segmenter, self.weights, self.points)
+        model = segmenter_from(self.segmenter, self.weights, **asked)
         return Segmented(folder, model, self.mask_cache or default_folder())

@@ -58,7 +58,7 @@ def _lines(picture: TaggedPicture) -> Sequence[str]:
     """The picture's name and its list, wrapped."""
     lines, line = [picture.scene], ""
     for mark in picture.marks:
-        item = f"{mark.number} {mark.name or mark.category}"
+        item = f"{mark.number} {mark.name or mark.category}".strip()
         if line and len(line) + len(item) > 48:
             lines.append(line)
             line = ""

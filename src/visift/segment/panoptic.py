@@ -10,7 +10,7 @@ from PIL import Image
 from visift.core.errors import UsageError
 from visift.core.types import encode_rle
 from visift.segment.pretrained import Pretrained
-from visift.segment.segmenter import Found
+from visift.segment.segmenter import Found, flag
 
 
 class Panoptic:
@@ -18,9 +18,9 @@ class Panoptic:
 
     named = True
 
-    def __init__(self, weights: str | None, points: int | None = None, threshold: float = 0.5) -> None:
-        if points is not None:
-            raise UsageError("panoptic is not asked about points", remedy="leave --points out")
+    def __init__(self, weights: str | None, threshold: float = 0.5, **asked: Any) -> None:
+        if asked:
+            raise UsageError("panoptic is not asked about points", remedy=f"leave {', '.join(map(flag, asked))} out")
         self.threshold = threshold
         self._pretrained = Pretrained(
             "AutoModelForUniversalSegmentation", weights or "facebook/mask2former-swin-tiny-coco-panoptic"

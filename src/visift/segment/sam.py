@@ -19,8 +19,8 @@ class Sam:
     named = False
     name, kind, default = "sam", "SamModel", "facebook/sam-vit-base"
 
-    def __init__(self, weights: str | None, points: int | None = None) -> None:
-        self.settings = Settings(points or (GPU_POINTS if device() == "cuda" else CPU_POINTS))
+    def __init__(self, weights: str | None, **asked: Any) -> None:
+        self.settings = Settings(**{"points": GPU_POINTS if device() == "cuda" else CPU_POINTS, **asked})
         self._pretrained = Pretrained(self.kind, weights or self.default)
 
     def describe(self) -> dict[str, Any]:

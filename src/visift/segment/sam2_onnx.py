@@ -22,7 +22,7 @@ class Sam2Onnx:
 
     named = False
 
-    def __init__(self, weights: str | None, points: int | None = None) -> None:
+    def __init__(self, weights: str | None, **asked: Any) -> None:
         if weights is None:
             raise UsageError(
                 "sam2-onnx needs weights", remedy="--weights DIR, with the encoder and decoder as ONNX files"
@@ -35,7 +35,8 @@ class Sam2Onnx:
             raise UsageError("sam2-onnx needs onnxruntime", remedy="pip install 'visift[onnx]'") from e
         usable = ("CUDAExecutionProvider", "CPUExecutionProvider")
         self.providers = [p for p in usable if p in onnxruntime.get_available_providers()]
-        self.settings = Settings(points or (GPU_POINTS if self.providers[0] == usable[0] else CPU_POINTS))
+        points = GPU_POINTS if self.providers[0] == usable[0] else CPU_POINTS
+        self.settings = Settings(**{"points": points, **asked})
         self._hashes = {part: sha256_file(path) for part, path in self.files.items()}
         self._sessions: tuple[Any, Any] | None = None
 

@@ -11,12 +11,15 @@ from PIL import Image
 from visift.core.errors import UsageError
 from visift.core.types import RLE
 
-SEGMENTERS = {  # name -> module:class; each takes `weights` and `points`, None = its default
+SEGMENTERS = {  # name -> module:class; each takes `weights`, None = its default, and what of `ASKED` is given
     "sam2-onnx": "visift.segment.sam2_onnx:Sam2Onnx",
     "sam": "visift.segment.sam:Sam",
     "sam2": "visift.segment.sam:Sam2",
     "panoptic": "visift.segment.panoptic:Panoptic",
 }
+
+
+ASKED = {"points": (1, 256), "min_iou": (0, 1), "min_stability": (0, 1)}  # fields of everything.Settings -> their range
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +45,22 @@ class Segmenter(Protocol):
         ...
 
 
-def segmenter_from(name: str, weights: str | None = None, points: int | None = None) -> Segmenter:
-    """`weights` is a folder, or a hub id for the models of transformers. Raises UsageError for an unknown name."""
+def segmenter_from(name: str, weights: str | None = None, **asked: float | None) -> Segmenter:
+    """`weights` is a folder, or a hub id for the models of transformers; `asked` as in `ASKED`, None = the default.
+
+    Raises UsageError for an unknown name and for what is out of its range.
+    """
     if name not in SEGMENTERS:
         raise UsageError(f"segmenter {name!r} is not one of {', '.join(SEGMENTERS)}")
-    if points is not None and not 1 <= points <= 256:
-        raise UsageError(f"--points {points}: 1 to 256 are possible")
+    given = {option: value for option, value in asked.items() if value is not None}
+    for option, value in given.items():
+        low, high = ASKED[option]
+        if not low <= value <= high:
+            raise UsageError(f"{flag(option)} {value}: {low} to {high} are possible")
     module, _, kind = SEGMENTERS[name].partition(":")
-    found: Segmenter = getattr(import_module(module), kind)(weights, points)
+    found: Segmenter = getattr(import_module(module), kind)(weights, **given)
     return found
+
+
+def flag(option: str) -> str:
+    return f"--{option.replace('_', '-')}"
