@@ -394,7 +394,8 @@ def test_interrupt_ends_at_once(tmp_path: Path) -> None:
         started = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=15)
-    assert process.returncode == 130 and "Traceback" not in err
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "visift: stopped; run the same command again to go on" and "Traceback" not in err
     assert time.monotonic() - started < 10
 
 

@@ -79,9 +79,10 @@ def main() -> None:
     except VisiftError as e:
         print(f"visift: {' '.join(str(e).split())}", file=sys.stderr)
         sys.exit(e.exit_code)
-    except KeyboardInterrupt:
-        print("visift: stopped; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as e:
+        if e.code == 130:  # what typer makes of Ctrl-C, without a word
+            print("visift: stopped; run the same command again to go on", file=sys.stderr)
+        raise
     except OSError as e:  # a full disk or a vanished folder outside the places that already say more
         print(f"visift: {e.filename or ''}: {e.strerror or e}", file=sys.stderr)
         sys.exit(1)
