@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from visift.claims import run, table
 from visift.claims.run import decide, run_claim, run_claims
 from visift.claims.table import CLAIMS, lines
 from visift.core.errors import UsageError
@@ -28,11 +29,50 @@ def test_every_claim_names_what_its_recipe_measures():
         if not claim.recipe:
             assert claim.reach
             continue
-        for arm in (claim.plus, claim.minus):
+        for arm in (claim.plus, *claim.against):
             recipe = read_recipe(shipped(claim.recipe), claim.variants[arm.variant])
             assert arm.task in recipe.questions
             assert arm.model in {"base", *recipe.arms}
     assert len(lines()) == len(CLAIMS)
+
+
+def test_rivals_are_averaged_and_each_is_shown(tmp_path, monkeypatch):
+    """B3 by hand: .5 against .3 and .1 is .3 above their mean, .2 and .4 above each; seeds scatter by .01."""
+    values = {"as shipped": 0.5, "zero guidance": 0.3, "shuffled guidance": 0.1}
+
+    def ran(claim, arm, out, seed, overrides):
+        value = values[arm.variant] + (0.01 * seed if arm.variant == "as shipped" else 0.0)
+        return {"scores": {arm.model: {arm.task: {"headline": "f1", "metrics": {"f1": {"value": value}}}}}}
+
+    monkeypatch.setattr(run, "_run", ran)
+    row = run.run_claim(CLAIMS["B3"], tmp_path, 3, [])
+    assert row["effects"] == [0.3, 0.31, 0.32] and row["verdict"] == "supported"
+    assert [found["effect"] for found in row["against"].values()] == pytest.approx([0.21, 0.41])
+    assert row["values"]["adapter on difference, as shipped"] == [0.5, 0.51, 0.52]
+    assert "against shuffled guidance: +0.410" in row["why"]
+
+
+def test_what_a_claim_varies_cannot_be_set(tmp_path):
+    with pytest.raises(UsageError, match="would undo what claim B5 varies"):
+        run.run_claim(CLAIMS["B5"], tmp_path, 1, ["data.difference.tabletop=9"])
+
+
+def test_every_vpgc_variant_changes_one_thing():
+    """No two of them train the same, none changes what is asked, and B4 holds every layer of the built-in model."""
+    from visift.models import load
+
+    shipped_one = read_recipe(shipped("vpgc_claims"))
+    kept = [shipped_one]
+    for name, overrides in table.VPGC_VARIANTS.items():
+        if name != "as shipped":
+            kept.append(read_recipe(shipped("vpgc_claims"), overrides))
+    trained = [(r.arms, r.train, r.data) for r in kept]
+    assert all(a != b for k, a in enumerate(trained) for b in trained[:k])
+    asked = {n: q.model_dump(exclude={"models"}) for n, q in shipped_one.questions.items()}
+    assert all({n: q.model_dump(exclude={"models"}) for n, q in r.questions.items()} == asked for r in kept)
+    layers = len(load("builtin").model.model.language_model.layers)
+    assert list(table.VPGC_LAYERS) == list(range(layers)) and layers // 2 == table.VPGC_MIDDLE
+    assert len(CLAIMS["B4"].against) == layers - 1
 
 
 def test_out_of_reach_is_said(tmp_path):

@@ -26,13 +26,26 @@ def run_claims(names: Sequence[str], out: Path, seeds: int, overrides: Sequence[
 
 def run_claim(claim: PaperClaim, out: Path, seeds: int, overrides: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {"claim": claim.name, "text": claim.text, "paper": claim.paper, "section": claim.section}
-    if not claim.recipe or claim.plus is None or claim.minus is None:
+    if not claim.recipe or claim.plus is None:
         return row | {"verdict": "undecided: out of reach", "why": claim.reach}
-    effects = []
-    for seed in range(seeds):
-        values = [headline(_run(claim, arm, out, seed, overrides), arm) for arm in (claim.plus, claim.minus)]
-        effects.append(values[0] - values[1])
-    return row | decide(effects, claim.direction, claim.margin)
+    varied = {change.partition("=")[0] for changes in claim.variants.values() for change in changes}
+    if undone := [o for o in overrides if o.partition("=")[0] in varied]:
+        raise UsageError(f"--set {undone[0]} would undo what claim {claim.name} varies")
+    arms = (claim.plus, *claim.against)
+    values = np.array(
+        [[headline(_run(claim, arm, out, seed, overrides), arm) for arm in arms] for seed in range(seeds)]
+    )  # (seeds, arms)
+    row |= decide(values[:, 0] - values[:, 1:].mean(axis=1), claim.direction, claim.margin)
+    row["values"] = {label(arm): values[:, k].round(4).tolist() for k, arm in enumerate(arms)}
+    if claim.rivals:
+        each = {a: decide(values[:, 0] - values[:, k], claim.direction, claim.margin) for k, a in enumerate(arms) if k}
+        row["against"] = {label(a): found for a, found in each.items()}
+        row["why"] += "; " + ", ".join(f"against {a.variant}: {found['effect']:+.3f}" for a, found in each.items())
+    return row
+
+
+def label(arm: Arm) -> str:
+    return f"{arm.model} on {arm.task}, {arm.variant}"
 
 
 def _run(claim: PaperClaim, arm: Arm, out: Path, seed: int, overrides: Sequence[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ TASKS: dict[str, str] = {
     "pope": "pope", "mme": "mme", "gqa": "gqa", "vqav2": "vqav2", "seed": "seed", "mmbench": "mmbench",
     "scienceqa": "scienceqa", "textvqa": "textvqa", "mm-vet": "mm_vet", "llava-bench-wild": "llava_bench",
     "llava-bench-coco": "llava_bench", "owleval": "owleval", "pairwise": "pairwise", "chair": "chair", "demon": "demon", "tag-listing": "tag_listing",
-    "counting": "counting", "colour": "colour", "relation": "relation", "caption": "caption",
+    "difference": "difference", "counting": "counting", "colour": "colour", "relation": "relation", "caption": "caption",
 }  # fmt: skip
 
 
