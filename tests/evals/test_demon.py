@@ -2,10 +2,15 @@
 
 import json
 import os
+import random
+import re
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from eval_samples import CRUEL, ENDLESS
+from sklearn.feature_extraction.text import TfidfVectorizer
 from typer.testing import CliRunner
 
 from visift.cli.main import app
@@ -265,10 +270,10 @@ def test_questions_keep_pictures_and_tables_in_their_places(tmp_path):
     instance = whole["data"][0]["task_instance"]
     instance |= {"context": "Global: {table#1} Then {image#2} Q?", "images_path": ["0.png", "1.jpg"]}
     write_json(path, whole)
-    (question,) = demon.read_core(path, "MMQA", "fixed")
+    (question,) = demon.read_core(path, "MMQA", "fixed", asking=True)
     assert question.id == "MultiModalQA/0"  # one registry of names
     assert question.parts == (
-        "Do. Global: ", 0, " Then ", 1, " Q? Choice List: ['soccer', 'golf'] Your answer is: ",
+        "Do. Global: ", 0, " Then ", 1, " Q?Choice list:['soccer', 'golf']. Your answer is:",
     )  # fmt: skip
     assert question.images == ("MMQA/core/images/0.png", "MMQA/core/images/1.jpg")
     turn = question.conversation("demon", "benchmark").turns[0]
@@ -276,10 +281,10 @@ def test_questions_keep_pictures_and_tables_in_their_places(tmp_path):
     for broken in ({"images_path": ["0.png"]}, {"context": "{image#1}{image#3}"}):
         write_json(path, whole | {"data": [whole["data"][0] | {"task_instance": instance | broken}]})
         with pytest.raises(DataError, match="placeholders name pictures"):
-            demon.read_core(path, "MMQA", "fixed")
+            demon.read_core(path, "MMQA", "fixed", asking=True)
     write_json(path, whole | {"data": [whole["data"][0] | {"task_instruction_id": 1}]})
     with pytest.raises(DataError, match="task_instruction_id 1 is none of the 1 instructions"):
-        demon.read_core(path, "MMQA", "fixed")
+        demon.read_core(path, "MMQA", "fixed", asking=True)
 
 
 def test_rules_hold_for_questions_that_were_made_under_others(tmp_path):
@@ -307,7 +312,7 @@ def test_every_readme_example_is_read(tmp_path):
         open_ended = any(demon.plain_name(row["dataset"]) in names for names in demon.OPEN.values())
         metadata = (row["metadata"] or {}) | {"question_type": "open-ended" if open_ended else "multi-choice"}
         write_json(folder / "core" / "core.json", {"metadata": metadata, "data": row["examples"][:1]})
-        (question,) = demon.read_core(folder / "core" / "core.json", row["dataset"], "fixed")
+        (question,) = demon.read_core(folder / "core" / "core.json", row["dataset"], "fixed", asking=True)
         assert question.groups[0] in BY_TASK or question.groups[0] in ("Gibson", "ManyModalQA")
         shown = [p for p in question.parts if isinstance(p, int)]
         assert sorted(set(shown)) == list(range(len(question.images))) and "{image" not in question.asked
@@ -339,3 +344,121 @@ def test_shuffled_pictures_change_places_and_nothing_else():
     assert len(orders) == 5  # all but the identity
     for alone in (asked("one", "a"), asked("same", "a", "a")):
         assert shuffled(alone, 1) == alone
+
+
+# An independent transcription of papers.md B.4.4, to be compared with, not shared: regular expressions as VQA prints them,
+# the longest common subsequence by recursion.
+WORDS = ["the", "a", "cat", "dog", "red", "Image", "A", "B", "C", "D", "image", "album", "no", "yes", "True", "False", "1", "2", "10", "1,000", "3.5", "well-known", "x/y", "(maybe)", "it's", "'so'", '"quoted"', "end.", "end..", "?", "!", ",", ";", "_", "a-", "-b", "{x}", "[y]", "é", "ß", "日本", "５", "...", "U.S.A.", "e.g.", "x.y", "4.", ".5", "=", "+", "\\", ">", "<", "@", "`"]  # fmt: skip
+
+
+def normal(text: str) -> str:
+    text = text.replace("\n", " ").replace("\t", " ").strip()
+    out = text
+    for mark in (
+        ";",
+        "/",
+        "[",
+        "]",
+        '"',
+        "{",
+        "}",
+        "(",
+        ")",
+        "=",
+        "+",
+        "\\",
+        "_",
+        "-",
+        ">",
+        "<",
+        "@",
+        "`",
+        ",",
+        "?",
+        "!",
+    ):
+        if mark + " " in text or " " + mark in text or re.search(r"(\d)(\,)(\d)", text) is not None:
+            out = out.replace(mark, "")
+        else:
+            out = out.replace(mark, " ")
+    out = re.compile(r"(?!<=\d)(\.)(?!\d)").sub("", out, count=int(re.UNICODE))
+    return out.strip("'").strip('"').strip().lower()
+
+
+def common(x: tuple[str, ...], y: tuple[str, ...]) -> set[str]:
+    @cache
+    def longest(i: int, j: int) -> int:
+        if not i or not j:
+            return 0
+        return longest(i - 1, j - 1) + 1 if x[i - 1] == y[j - 1] else max(longest(i - 1, j), longest(i, j - 1))
+
+    def back(i: int, j: int) -> set[str]:
+        if not i or not j:
+            return set()
+        if x[i - 1] == y[j - 1]:
+            return {x[i - 1]} | back(i - 1, j - 1)
+        return back(i - 1, j) if longest(i - 1, j) > longest(i, j - 1) else back(i, j - 1)
+
+    return back(len(x), len(y))
+
+
+def f_measure(said: str, truth: str) -> float:
+    hypothesis, reference = ([tuple(" ".join(s.split()).split(" ")) for s in t.split(".") if len(s)] for t in (said, truth))  # fmt: skip
+    union = set().union(*(common(r, h) for r in reference for h in hypothesis))
+    r, p = len(union) / len(set(sum(reference, ()))), len(union) / len(set(sum(hypothesis, ())))
+    return 2 * (p * r / (p + r + 1e-8))
+
+
+def transcribed(kind: str, reply: str, truth: str, options: list[str]) -> float:
+    reply, truth, options = normal(reply), normal(truth), [normal(o) for o in options]
+    if kind == "open":
+        return f_measure(reply, truth) if reply.replace(".", "") else 0.0
+    if kind == "picture":
+        named = sum(f"image {letter}" in reply for letter in "abcd")
+        return float(reply[:7] == truth[:7] and named <= 1)
+    try:
+        rows = TfidfVectorizer().fit_transform([reply, *options]).toarray()  # of unit length, or nothing
+    except ValueError:
+        return float(reply == truth)
+    return float(options[int(np.argmax(rows[1:] @ rows[0]))] == truth)
+
+
+@pytest.mark.parametrize("kind", ["open", "picture", "choice"])
+def test_published_rules_equal_an_independent_transcription(kind):
+    gen = random.Random(kind)
+
+    def text() -> str:
+        return "".join(gen.choice(WORDS) + gen.choice([" ", " ", "  ", "\n", "\t", ", ", ""]) for _ in range(gen.choice((0, 1, 2, 5, 12))))  # fmt: skip
+
+    scores = []
+    for _ in range(60):
+        options = {"open": [], "picture": ["Image A", "Image B", "Image C", "Image D"],
+                   "choice": gen.choice((["True", "False"], ["0", "1", "2"], [text() or "x" for _ in range(4)]))}[kind]  # fmt: skip
+        truth = gen.choice(options) if options else f"a {text()} cat"
+        reply = gen.choice((truth, text(), f"{text()} {truth}", f"{truth} {text()}", "", " or ".join(options), "a." * 40 + truth))  # fmt: skip
+        q = Question("q", "q", demon.Gold(kind=kind, truth=truth, options=options, dataset="x", rules="published"))
+        score = demon.judge(q, demon.read(q, reply)).score
+        assert score == pytest.approx(transcribed(kind, reply, truth, options), abs=1e-12), (reply, truth, options)
+        scores.append(score)
+    assert 0.2 < np.mean(scores) < 0.9  # both outcomes are met
+
+
+def test_a_sample_that_cannot_be_asked_can_still_be_scored(tmp_path):
+    """Replies of others: whether placeholders and pictures fit is no matter of theirs."""
+    core(tmp_path / "r", "NLVR2", "multi-choice", [("True", TF)])
+    path = tmp_path / "r" / "NLVR2" / "core" / "core.json"
+    whole = read_json(path)
+    whole["data"][0]["task_instance"]["context"] = "no placeholder"
+    write_json(path, whole)
+    predict(tmp_path / "p", "NLVR2", ["True"], ["True"])
+    assert run(tmp_path, "published")["metrics"]["accuracy"]["value"] == 1
+    with pytest.raises(DataError, match="placeholders name pictures"):
+        demon.read_core(path, "NLVR2", "published", asking=True)
+
+
+def test_two_folders_of_one_dataset_are_refused(tmp_path):
+    for name in ("RecipeQA_VisualCloze", "recipeqa-RecipeQA_VisualCloze"):
+        core(tmp_path / "r", name, "multi-choice", [("Image B", ["Image A", "Image B"])])
+        predict(tmp_path / "p", name, ["Image B"], ["Image B"])
+    with pytest.raises(DataError, match="are one dataset"):
+        run(tmp_path, "published")

@@ -90,7 +90,7 @@ def prompt_of(row: dict[str, Any], templates: list[Any], where: str) -> tuple[st
         raise DataError(f"task_instruction_id {number} is none of the {len(templates)} instructions", where=where)
     text = (str(templates[number]) if templates else "") + str(instance.get("context", ""))
     if instance.get("choice_list"):
-        text += f" Choice List: {[str(o) for o in instance['choice_list']]} Your answer is: "
+        text += "Choice list:['" + "', '".join(map(str, instance["choice_list"])) + "']. Your answer is:"
     pieces = PLACE.split(text)  # text, number, text, …
     shown = [int(n) for n in pieces[1::2]]
     pictures = len(get(instance, "images_path", list, where, []))
@@ -119,7 +119,8 @@ def options_of(row: dict[str, Any], where: str) -> list[str]:
     return [str(o) for o in listed]
 
 
-def read_core(path: Path, dataset: str, rules: str) -> list[Question]:
+def read_core(path: Path, dataset: str, rules: str, asking: bool = False) -> list[Question]:
+    """Its samples; only questions that are to be asked have to fit their pictures."""
     core = read_json(path)
     kind = get(get(core, "metadata", dict, str(path), {}), "question_type", str, str(path), "")
     name = plain_name(dataset)
@@ -134,11 +135,12 @@ def read_core(path: Path, dataset: str, rules: str) -> list[Question]:
         options = [] if kind == "open-ended" else options_of(row, where)
         shape = "open" if kind == "open-ended" else "choice"
         gold = Gold(kind=shape, truth=str(row.get("response", "")), options=options, dataset=dataset, rules=rules)
-        parts = prompt_of(row, templates, where)
+        parts = prompt_of(row, templates, where) if asking else ()
         key = f"{name}/{row.get('sample_id', k)}"
         question = Question(
             key, key, gold, (name,), "".join(p for p in parts if isinstance(p, str)),
-            tuple(f"{dataset}/core/images/{p}" for p in row["task_instance"].get("images_path", [])), tuple(options), stratum=name, parts=parts,
+            tuple(f"{dataset}/core/images/{p}" for p in get(row, "task_instance", dict, where).get("images_path", [])),
+            tuple(options), stratum=name, parts=parts,
         )  # fmt: skip
         question = under_rules(question, rules)
         if question.gold["kind"] == "choice" and clean(gold["truth"]) not in map(clean, options):
@@ -151,13 +153,17 @@ def cores(references: Path) -> dict[str, Path]:
     found = {p.parent.parent.name: p for p in sorted(references.glob("*/core/core.json"))}
     if not found:
         raise DataError("holds no DEMON dataset (<dataset>/core/core.json)", where=references)
+    names: dict[str, str] = {}
+    for dataset in found:
+        if (other := names.setdefault(plain_name(dataset), dataset)) != dataset:
+            raise DataError(f"{other} and {dataset} are one dataset", where=references, remedy="remove one folder")
     return found
 
 
 def ask(files: Files) -> list[Question]:
     """The questions of all datasets; their pictures lie in DEMON's folder too, under `<dataset>/core/images`."""
     path = source(files, "DEMON's folder with <dataset>/core/core.json")
-    return [q for dataset, core in cores(path).items() for q in read_core(core, dataset, files.rules)]
+    return [q for dataset, core in cores(path).items() for q in read_core(core, dataset, files.rules, asking=True)]
 
 
 def read_own(files: Files) -> Rows:
@@ -211,7 +217,7 @@ def _published_truth(q: Question, row: Mapping[str, Any]) -> Question:
 def read(question: Question, text: str) -> str | None:
     """The cleaned reply of an open question; the option that a choice reply is taken for."""
     gold: Gold = question.gold
-    said = clean(text[: 50 * parse.HEAD], gold["rules"])
+    said = clean(text if gold["rules"] == "published" else text[: 50 * parse.HEAD], gold["rules"])
     if gold["kind"] == "open":
         return said or None
     if gold["kind"] == "picture":
