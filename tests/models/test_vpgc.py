@@ -90,9 +90,13 @@ def test_attaching_changes_no_bit_and_an_awake_adapter_does(family: str, vlms: A
         assert not any("vpgc" in n for n, _ in vlm.model.named_parameters())
 
 
-def test_the_builtin_model_takes_it() -> None:
+def test_the_builtin_model_takes_it(mixed: Path) -> None:
     vlm = load("builtin")
-    adapter = vpgc.attach(vlm.model)
+    given = inputs(batch(vlm, mixed))
+    with torch.no_grad():
+        before = vlm.model(**given).logits
+        adapter = vpgc.attach(vlm.model)
+        assert torch.equal(vlm.model(**given).logits, before)
     assert adapter.layer == 3
     assert adapter.census() == {"guidance": 192 * 193, "gate": 192**2, "filter": 192**2, "reinject": 192 * 193,
                                 "total": 2 * 192 * 193 + 2 * 192**2}  # fmt: skip
