@@ -49,10 +49,13 @@ def test_they_say_what_the_papers_say() -> None:
 
 @pytest.mark.integration
 @pytest.mark.data
-def test_foreign_chats_train_without_a_dropped_row(data: Path, tmp_path: Path) -> None:
-    """Fifty real chats of about ten rounds over several pictures; 20 steps were run once (docs/notebook.md)."""
+@pytest.mark.parametrize(("steps", "rows"), [(2, 2), pytest.param(20, 1, marks=pytest.mark.stress)])
+def test_foreign_chats_train_without_a_dropped_row(data: Path, tmp_path: Path, steps: int, rows: int) -> None:
+    """Fifty real chats of about ten rounds over several pictures."""
     chats = data / "mantis_chat" / "train.json"
-    options = ["--model", "builtin", "--data", str(chats), "--out", str(tmp_path / "run")]
-    result = run(*options, "steps=2", "batch_size=2", "max_length=8192", "bf16=false")
-    assert (result["plan"]["rows"], result["plan"]["rejected"]) == (50, 0)
-    assert (tmp_path / "run" / "data" / "train" / "dataset.json").exists()
+    options = ["--model", "builtin", "--data", str(chats), "--stage", "sft", "--out", str(tmp_path / "run")]
+    result = run(*options, f"steps={steps}", f"batch_size={rows}", "max_length=8192", "bf16=false")
+    assert (result["plan"]["rows"], result["plan"]["rejected"], result["steps"]) == (50, 0, steps)
+    assert (tmp_path / "run" / "rejected.jsonl").read_text() == ""
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "run" / "train_log.jsonl").read_text().splitlines()]
+    assert len(losses) == steps and (steps < 20 or sum(losses[-5:]) < sum(losses[:5]))

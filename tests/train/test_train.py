@@ -16,6 +16,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 import tiny_data
 import tiny_vlm
+from huggingface_hub import HfApi, RepoUrl
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, TrainerState
 
@@ -27,6 +28,7 @@ from visift.evals.answer import answer
 from visift.models import Renderer, load
 from visift.models.pictures import Pictures
 from visift.train import checkpoint
+from visift.train.model_card import add_scores
 from visift.train.plan import make_plan
 from visift.train.rows import Collator, Rows
 from visift.train.run import train
@@ -347,7 +349,40 @@ def test_the_card_says_what_the_model_was_made_of(base: Path, mixed: Path, tmp_p
     train(str(base), [mixed], "align", tmp_path / "run", changed(steps=1, lr=0.003))
     text = (tmp_path / "run" / "model" / "README.md").read_text()
     assert "6,272 parameters train" in text and '"lr": 0.003' in text and "16 rows" in text
+    assert f"{mixed.name}: kind tiny, 16 conversations, licences not stated" in text
     assert Dataset(mixed).card["content_sha256"] in text
+
+    def score(value: float | None) -> dict[str, object]:
+        return {
+            "headline": "f1",
+            "metrics": {"f1": {"value": value, "low": 0.8, "high": 0.9, "n": 50, "withheld": "why"}},
+        }
+
+    add_scores(tmp_path / "run" / "model", {"pope": score(0.5)})
+    add_scores(tmp_path / "run" / "model", {"pope": score(0.859), "gqa": score(None)})
+    added = (tmp_path / "run" / "model" / "README.md").read_text().removeprefix(text)
+    assert "| pope | f1 | 0.859 | 0.800 to 0.900 | 50 |\n| gqa | f1 | withheld: why | | |\n" in added
+    assert "0.500" not in added
+
+
+@pytest.mark.integration
+def test_the_result_is_uploaded_as_it_lies_on_disk(
+    base: Path, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = changed(steps=1, hub_model_id="someone/tiny")
+    monkeypatch.setattr(HfApi, "create_repo", lambda self, name, **more: RepoUrl(f"https://huggingface.co/{name}"))
+    with pytest.raises(VisiftError, match="only the upload is left to do"):  # the tests have no hub
+        train(str(base), [mixed], "lora", tmp_path / "run", settings)
+    files: dict[str, bytes] = {}
+
+    def take(self: HfApi, *, repo_id: str, folder_path: str, **more: object) -> None:
+        files.update({f"{repo_id}/{p.name}": p.read_bytes() for p in Path(folder_path).iterdir()})
+
+    monkeypatch.setattr(HfApi, "upload_folder", take)
+    train(str(base), [mixed], "lora", tmp_path / "run", settings)
+    assert files == {f"someone/tiny/{p.name}": p.read_bytes() for p in (tmp_path / "run" / "model").iterdir()}
+    assert b"fine-tuned with visift" in files["someone/tiny/README.md"] and "someone/tiny/model.safetensors" in files
+    assert len(log(tmp_path / "run")) == 1  # it was not trained again
 
 
 @pytest.mark.stress

@@ -81,6 +81,10 @@ class Run:
             if task in scores[b] and (found := self._compare(a, task, b, task))
         ]
         verdicts = [judge(claim, scores, self._compare) for claim in recipe.claims]
+        from visift.train.model_card import add_scores
+
+        for arm in recipe.arms:
+            add_scores(self.out / "models" / arm / "model", scores.get(arm, {}))
         return self._summary(scores, comparisons, verdicts, seconds)
 
     def _experiment_jobs(self, recipe: Recipe) -> list[Job]:

@@ -39,6 +39,7 @@ from visift.models.precision import fast_bf16
 from visift.train import checkpoint, sharding
 from visift.train.flops import own_peak, work_of
 from visift.train.foreign import open_data
+from visift.train.model_card import model_card
 from visift.train.pack import PackedCollator, check_packing, even
 from visift.train.plan import Plan, joint_order, make_plan, order, padding_share
 from visift.train.rows import Collator, Rows
@@ -154,7 +155,12 @@ def _train(
             vlm = load(model, train=True)
             staged = prepare(vlm, staged.census["stage"], settings)
             checkpoint.put(weights, staged.model, out)
-        _finish(vlm, staged, plan, out, steps, model, time.perf_counter() - started)
+        cards = dict(zip(_labels(datasets), [d.card for d in datasets], strict=True))
+        made = model_card(staged.census, plan.counts, read_json(out / "run.json"), cards, model, steps)
+        _write_model(vlm, staged, out, made)
+        if settings.hub_model_id:
+            trainer.upload(out / "model")
+        _finish(staged, plan, out, steps, model, time.perf_counter() - started)
     trainer.accelerator.wait_for_everyone()
     return dict(read_json(out / "result.json"))
 
@@ -183,11 +189,11 @@ def _arguments(out: Path, settings: TrainSettings, steps: int, micro: int, accum
         logging_strategy="steps" if settings.report_to else "no", logging_steps=settings.log_every,
         report_to=list(settings.report_to) or "none", disable_tqdm=True, remove_unused_columns=False,
         ignore_data_skip=True,  # our sampler starts where the run stopped; nothing is to be skipped
-        logging_nan_inf_filter=False, ddp_find_unused_parameters=False, **({"gradient_checkpointing": True} if settings.gradient_checkpointing else {}),
+        hub_model_id=settings.hub_model_id or None, logging_nan_inf_filter=False, ddp_find_unused_parameters=False, **({"gradient_checkpointing": True} if settings.gradient_checkpointing else {}),
     )  # fmt: skip
 
 
-def _finish(vlm: Vlm, staged: Staged, plan: Plan, out: Path, steps: int, model: str, seconds: float) -> None:
+def _write_model(vlm: Vlm, staged: Staged, out: Path, card: str) -> None:
     partial = out / ".model.part"
     shutil.rmtree(partial, ignore_errors=True)
     result = staged.model
@@ -198,34 +204,22 @@ def _finish(vlm: Vlm, staged: Staged, plan: Plan, out: Path, steps: int, model: 
         for part in (result.config, result.config.get_text_config()):
             part.use_cache = True
         vlm.save(partial, result)
-        write_atomic(partial / "README.md", card(staged.census, plan.counts, read_json(out / "run.json"), model, steps))
+        write_atomic(partial / "README.md", card)
         shutil.rmtree(out / "model", ignore_errors=True)
         os.replace(partial, out / "model")
     except OSError as e:
         raise VisiftError(
             f"cannot write the model ({e})", where=out / "model", remedy="free some space and run again"
         ) from e
+
+
+def _finish(staged: Staged, plan: Plan, out: Path, steps: int, model: str, seconds: float) -> None:
     done = {
         "model": str(out / "model"), "base": model, "stage": staged.census["stage"], "steps": steps, "visift": visift.__version__,
         "census": staged.census, "plan": plan.counts, "loss": _last_loss(out), "seconds": round(seconds, 1),
     }  # fmt: skip
     write_json(out / "result.json", done)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
-
-
-def card(census: dict[str, Any], counts: dict[str, Any], run: dict[str, Any], base: str, steps: int) -> str:
-    """The model card: what it was made from and how, for whoever finds the folder alone."""
-    changed = {k: v for k, v in run["settings"].items() if v != TrainSettings().identity().get(k)}
-    lines = [
-        "---", "library_name: transformers", "pipeline_tag: image-text-to-text", f"base_model: {Path(base).name or base}", "---", "",
-        f"# {Path(base).name or base}, fine-tuned with visift", "",
-        f"* {census_line(census)}.",
-        f"* {counts['rows']:,} rows ({counts['tokens']:,} tokens, {counts['learnt']:,} learnt, {counts['pictures']:,} pictures;"
-        f" {counts['rejected']} left out), {steps:,} steps.",
-        f"* Data (content sha256): {', '.join(run['data'])}.",
-        f"* Settings other than the defaults of visift {visift.__version__}: `{json.dumps(changed, sort_keys=True)}`.",
-    ]  # fmt: skip
-    return "\n".join(lines) + "\n"
 
 
 def _last_loss(out: Path) -> float:

@@ -52,9 +52,10 @@ class TrainSettings(BaseModel):
     threads: int = Field(0, ge=0)  # of torch; 0 = its default
     picture_memory: int = Field(1024, ge=0)  # MB of prepared pictures kept
     report_to: tuple[str, ...] = ()  # Trainer's loggers beside the JSONL
+    hub_model_id: str = ""  # NAME/REPOSITORY on the hub, to which OUT/model goes in the end
 
     RUNTIME: ClassVar[frozenset[str]] = frozenset(
-        {"save_every", "log_every", "workers", "threads", "picture_memory", "report_to"}
+        {"save_every", "log_every", "workers", "threads", "picture_memory", "report_to", "hub_model_id"}
     )
 
     def identity(self) -> dict[str, Any]:

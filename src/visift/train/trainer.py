@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -274,3 +275,22 @@ class VlmTrainer(Trainer):
     def _load_rng_state(self, checkpoint_folder: str | None) -> None:
         if checkpoint_folder is not None:
             checkpoint.load_random(Path(checkpoint_folder), self.args.process_index)
+
+    # ---- the hub: Trainer's upload, of the result as it lies on disk ----
+
+    def upload(self, folder: Path) -> None:
+        """Trainer's `push_to_hub` of `folder` to `hub_model_id`. Raises VisiftError when the hub does not take it."""
+        self.args.output_dir = str(folder)
+        try:
+            self.push_to_hub()
+        except (OSError, httpx.HTTPError) as e:
+            raise VisiftError(
+                f"the hub does not take the model ({e})", where=self.args.hub_model_id,
+                remedy="log in (hf auth login) and run the same command again: only the upload is left to do",
+            ) from e  # fmt: skip
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Nothing: `run` has written the result, merged and under names that load."""
+
+    def create_model_card(self, *given: Any, **named: Any) -> None:
+        """Nothing: the result has its card."""
