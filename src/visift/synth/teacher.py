@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -23,6 +24,7 @@ from visift.synth.frame import Task, draw_tagged
 KINDS = {  # kind -> the module that holds its `make(teacher, task, scene)`
     "listing": "visift.synth.teacher_listing",
     "tag-qa": "visift.synth.teacher_tag_qa",
+    "dialog": "visift.synth.dialog.reword",
 }
 SENT_PX = 1024  # longest side of a picture as sent; tags are drawn to be read at less
 LONGEST = 20_000  # characters of a reply that are worth reading
@@ -51,12 +53,7 @@ class Teacher:
         """What `synthesise` calls for each scene. Raises UsageError for a kind that no teacher makes."""
         if kind not in KINDS:
             raise UsageError(f"{kind} is made by rules only", remedy=f"a teacher makes {', '.join(KINDS)}")
-        write: Write = import_module(KINDS[kind]).write
-
-        def make(task: Task, scene: Scene) -> Made:
-            return teach(self, write, task, scene)
-
-        return make
+        return partial(import_module(KINDS[kind]).make, self)
 
     def ask(
         self, turns: Sequence[Turn], images: Sequence[bytes], seed: int, *, readable: Check, fits: Check, **extra: Any

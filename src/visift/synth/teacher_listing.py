@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
+from visift.core.dataset import Made
 from visift.core.lists import parse_list, render_list
 from visift.core.seeds import rng
 from visift.core.types import (
@@ -29,7 +30,7 @@ from visift.sources.tabletop import SIDE, Tabletop
 from visift.synth.agreement import agrees
 from visift.synth.frame import Task, provenance, row_id
 from visift.synth.listing import INSTRUCTIONS
-from visift.synth.teacher import Teacher
+from visift.synth.teacher import Teacher, teach
 
 SYSTEM = (
     "You look closely at pictures. Numbers in small boxes have been drawn onto the picture; each number sits on the one "
@@ -64,6 +65,10 @@ SHOTS: tuple[tuple[int, str], ...] = (
     ),
 )
 ZOOM = 4  # the tabletop's pictures are small; models see little in them
+
+
+def make(teacher: Teacher, task: Task, scene: Scene) -> Made:
+    return teach(teacher, write, task, scene)
 
 
 def write(

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from visift.core.dataset import Made
 from visift.core.types import Conversation, Mark, Picture, Scene, TaggedPicture, Turn, assistant, user
 from visift.synth.agreement import agrees
 from visift.synth.frame import Task, provenance, row_id
-from visift.synth.teacher import Teacher, absent_figures
+from visift.synth.teacher import Teacher, absent_figures, teach
 
 ROUNDS = (3, 8)  # both ends included
 SYSTEM = (
@@ -25,6 +26,10 @@ SYSTEM = (
 )
 _IDENTITY = re.compile(r"what (?:is|does) number (\d+)(?: mark| show| stand for)?\s*\?", re.IGNORECASE)
 _FENCE = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n\s*```\s*", re.DOTALL)
+
+
+def make(teacher: Teacher, task: Task, scene: Scene) -> Made:
+    return teach(teacher, write, task, scene)
 
 
 def write(

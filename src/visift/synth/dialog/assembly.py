@@ -37,7 +37,8 @@ def tokens(round_: Round) -> int:
 
 def in_order(gen: Gen, rounds: Sequence[Round], switch: float) -> list[Round]:
     """A random order in which about the share `switch` of neighbours differ in form, as far as the forms allow it. Rounds that
-    refer to each other stay together, in their order; nothing is told before it is asked.
+    refer to each other stay together, in their order; nothing is told before it is asked. With `switch` 0 every form stands by
+    itself, to become a dialogue of its own.
 
     There is such an order if the rounds' own is one, hints aside: those that hint at nothing in it, then the others.
     """
@@ -51,7 +52,8 @@ def in_order(gen: Gen, rounds: Sequence[Round], switch: float) -> list[Round]:
     while waiting:
         ready: dict[str, list[list[Round]]] = {}  # form of the block's first round -> blocks
         for block in waiting:
-            if not any(_tells(block, other) for other in waiting if other is not block):
+            near = (b for b in waiting if b is not block and (switch > 0 or b[0].form == block[0].form))
+            if not any(_tells(block, other) for other in near):
                 ready.setdefault(block[0].form, []).append(block)
         last = ordered[-1].form if ordered else ""
         others = [form for form in ready if form != last]

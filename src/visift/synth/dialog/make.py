@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,9 +29,12 @@ OPTIONS = {
 }
 
 
-def make(task: Task, scene: Scene) -> Made:
+Reworded = tuple[Sequence[Round], Sequence[Rejection], str]  # rounds, what stayed as it was, the request's hash
+
+
+def make(task: Task, scene: Scene, reword: Callable[[Sequence[Round]], Reworded] | None = None) -> Made:
     """The dialogues about one picture. Which rounds there are depends on the scene and the seed alone, not on how they are
-    assembled. Raises DataError when nothing can be asked."""
+    assembled; `reword` may put their answers into other words. Raises DataError when nothing can be asked."""
     options = task.options
     _check(task)
     known = Known(scene, task.categories)
@@ -50,21 +54,25 @@ def make(task: Task, scene: Scene) -> Made:
     rejected += [Rejection(region, "dialog", reason) for region, reason in known.faults]
     if not rounds:
         raise DataError("nothing can be asked about it: too few annotations", where=f"scene {scene.id}")
+    chosen, kept, request = reword(rounds) if reword else (rounds, (), "")
+    rejected += kept
     gen = rng(task.seed, "dialog order", scene.id)
-    dialogues = split(in_order(gen, rounds, options["switch"]), options["rounds"], options["tokens"], options["switch"])
+    dialogues = split(in_order(gen, chosen, options["switch"]), options["rounds"], options["tokens"], options["switch"])
     picture = picture_of(task, scene)
     wordings = rng(task.seed, "dialog requests", scene.id)
     rows = []
     for number, dialogue in enumerate(dialogues, 1):
         sources = [r.source for r in dialogue]
+        teacher = next((r.teacher for r in dialogue if r.teacher), "")
         origin = provenance(
-            task, scene, template=f"dialog/{options['request']}", teacher=RULES if RULES in sources else ""
+            task, scene, template=f"dialog/{options['request']}", teacher=teacher or (RULES if RULES in sources else "")
         )
         licences = dict.fromkeys([*origin.licences, *(r.licence for r in dialogue if r.licence)])
         rows.append(
             Conversation(
                 row_id("dialog", scene) + (f"-{number}" if number > 1 else ""), (picture,),
-                turns_of(wordings, dialogue, options["request"]), replace(origin, licences=tuple(licences)), {"sources": sources},
+                turns_of(wordings, dialogue, options["request"]),
+                replace(origin, licences=tuple(licences), request_sha256=request if teacher else ""), {"sources": sources},
             )
         )  # fmt: skip
     return Made(rows, rejected=rejected)

@@ -31,6 +31,7 @@ class Round:
     hints: frozenset[str] = frozenset()
     request: bool = True
     licence: str = ""
+    teacher: str = ""  # whose words the answer is in, where not the rules'
     group: str = ""  # rounds of one group refer to each other
 
 
