@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from visift.core.dataset import Dataset
-from visift.core.types import Conversation, Picture, Provenance, assistant, user
+from visift.core.types import Conversation
 from visift.evals.score import score
 from visift.evals.tasks.difference import gold
 from visift.sources.tabletop import Tabletop
@@ -38,9 +38,8 @@ def scored(pairs: Path, say: Callable[[Conversation], Any], tmp_path: Path) -> d
 
 def test_the_truth_by_hand() -> None:
     edit = {"edit": "swap", "before": "small red star", "after": "large blue ring"}
-    turns = (user(0, 1, "?"), assistant("The small red star has become a large blue ring."))
-    c = Conversation("x", (Picture("a"), Picture("b")), turns, Provenance("difference"), {"edits": [edit]})
-    assert gold(c) == ({"small", "red", "star", "large", "blue", "ring"},) * 2
+    said = "The small red star has become a large blue ring."
+    assert gold(said, {"edits": [edit]}, "x") == ({"small", "red", "star", "large", "blue", "ring"},) * 2
 
 
 def test_right_wrong_and_knowing_nothing(pairs: Path, tmp_path: Path) -> None:

@@ -38,6 +38,12 @@ def own(*truths: str) -> Callable[[Path], dict[str, Path]]:
     return make
 
 
+def difference(folder: Path) -> dict[str, Path]:
+    rows = (samples.conversation(f"q{k}", f"s{k}", "?", f"The {name} is gone.", edits=[{"before": name}])
+            for k, name in enumerate(("red star", "blue ring", "pink moon")))  # fmt: skip
+    return {"questions": samples.question_set(folder / "q", rows)}
+
+
 def published(name: str) -> Callable[[Path], dict[str, Path]]:
     return lambda folder: {"references": FILES[name](folder)}
 
@@ -104,6 +110,7 @@ CASES = {
     "chair": Case(chair, ["A dog.", "A train.", "A bus."], {"gold": 1}, "recall"),
     "demon": Case(demon, PAINTED, {"gold": 1}, "rouge_l"),
     "tag-listing": Case(listing, ["1. red circle\n2. blue star", "1. blue star\n2. red circle"], {"gold": 1}),
+    "difference": Case(difference, ["the red star", "the blue ring", "the pink moon"], {"gold": 1}, "f1"),
     "counting": Case(own("1", "2", "2", "3"), ["1", "two", "2", "3"], {"gold": 1, "shuffled": 1 / 4}),
     "colour": Case(own("red", "blue", "red", "red"), ["red", "Blue.", "the red", "red"], {"gold": 1, "shuffled": 1 / 2}),
     "caption": Case(own("a red ball and a blue cup", "a red ball", "a dog"), ["a red ball, a blue cup", "a red ball", "a dog"],

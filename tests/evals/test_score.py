@@ -3,9 +3,10 @@ import json
 import eval_samples as samples
 import pytest
 
+from visift.core.dataset import Dataset
 from visift.core.errors import DataError, UsageError
 from visift.core.files import read_json, read_jsonl
-from visift.evals import tasks
+from visift.evals import questions, tasks, yes_no
 from visift.evals.compare import compare
 from visift.evals.score import blind_score, score
 
@@ -127,6 +128,45 @@ def test_a_retry_replaces_a_failure_and_a_conflict_is_unscored(tmp_path):
     )
     counts = score("counting", tmp_path / "a.jsonl", questions=questions)["counts"]
     assert counts["scored"] == 2 and counts["unscored"] == {"answered twice, differently": 1, "failed request": 1}
+
+
+def test_rows_read_straight_from_json_are_those_read_in_full(tmp_path):
+    from visift.core.types import Conversation, Picture, Provenance, assistant, user
+
+    rounds = (user(0, "Is there a dog?"), assistant("Yes"), user("Sure?"), assistant("Yes"))
+    sets = samples.question_set(tmp_path / "q", [
+        samples.conversation("plain", "s", "Is there a cat?", "No", split="random"),
+        Conversation("bare", (Picture("a.png"),), (user(0, "Is it?"), assistant("Yes")), Provenance("vqa")),
+        Conversation("blind", (), (user("Is it?"), assistant("Yes")), Provenance("vqa", (), template="t/2")),
+        Conversation("rounds", (Picture("a.png"),), rounds, Provenance("vqa", ("s2",))),
+    ])  # fmt: skip
+    read = []
+    for where, row in Dataset(sets).rows():
+        read.append(questions._plain(row, yes_no.gold))
+        full = questions._in_full(Dataset.conversation(where, row), yes_no.gold, where)
+        assert read[-1] in (None, full)
+    assert [r is None for r in read] == [False, False, False, True]
+    row["turns"] = row["turns"][:2]
+    for broken in (
+        {"id": 3},
+        {"images": [{"path": 1}]},
+        {"turns": row["turns"][:1]},
+        {"provenance": []},
+        {"meta": {"gold": 1}},
+    ):
+        assert questions._plain(row | broken, yes_no.gold) is None
+
+
+def test_items_keep_what_a_report_shows(existence, tmp_path):
+    answers = samples.answer_all(tmp_path / "a.jsonl", existence, lambda c: "Yes" + " indeed" * 900)
+    score("pope", answers, questions=existence, out=tmp_path / "s")
+    row = next(r for _, r in read_jsonl(tmp_path / "s" / "items.jsonl"))
+    assert (row["asked"], row["images"], row["truth"]) == ("Is there a thing 0?", ["images/s0.png"], "yes")
+    assert row["said"].startswith("Yes indeed") and len(row["said"]) == 1000
+    lists = samples.listing(tmp_path / "q", LISTS)
+    answers = samples.answer_all(tmp_path / "b.jsonl", lists, lambda c: "1. large red circle\n2. x; 3. y")
+    score("tag-listing", answers, questions=lists, out=tmp_path / "t")
+    assert [r["wrong"] for _, r in read_jsonl(tmp_path / "t" / "items.jsonl")] == [[2, 3], [1, 2, 3, 4], [1, 2]]
 
 
 def test_bad_input_says_what_and_where(existence, tmp_path):

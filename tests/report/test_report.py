@@ -23,7 +23,7 @@ from visift.report import write_report, write_score_report
 from visift.report.pages import write_pages
 from visift.report.plots import Axis, axis_for, curves, difference_blocks, number, score_block
 from visift.report.run_folder import Run
-from visift.report.scenes import scene_groups, wrong_numbers
+from visift.report.scenes import scene_groups
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 VOID = {"meta", "img", "col", "br", "input", "link", "hr"}
@@ -129,12 +129,6 @@ def test_right_cells_say_what_the_truth_says(run: Path) -> None:
     assert all(cell.right == (cell.text == truth) for cell, truth in cells)
 
 
-def test_a_why_that_was_cut_gives_no_marks() -> None:
-    item = {"score": 0.0, "why": "1. red ring / -; 2. blue", "parts": {"marks": 3.0}}
-    assert wrong_numbers(item) is None
-    assert wrong_numbers({**item, "parts": {"marks": 2.0}}) == {1, 2}
-
-
 def test_disagreements_are_counted_right(run: Path, page: str) -> None:
     control, listing = ({r["id"]: r["score"] for r in item_rows(run, m, "colour")} for m in ("control", "listing"))
     only_a = sum(control[i] > listing[i] for i in control)
@@ -234,6 +228,27 @@ def test_score_folders_of_one_task_are_columns(run: Path, tmp_path: Path) -> Non
         shutil.copytree(run / "scores" / model / "colour", tmp_path / f"colour-{model}")
     text = write_score_report([tmp_path / "colour-base", tmp_path / "colour-listing"], tmp_path / "s.html").read_text()
     assert "colour-listing − colour-base" in text
+
+
+def test_disagreements_of_score_folders_show_question_picture_truth_and_both_answers(run: Path, tmp_path: Path) -> None:
+    folders = [run / "scores" / m / "colour" for m in ("control", "listing")]
+    text = write_score_report(folders, tmp_path / "s.html").read_text()
+    a, b = ({r["id"]: r for r in item_rows(run, m, "colour")} for m in ("control", "listing"))
+    row = next(a[i] for i in a if a[i]["score"] > b[i]["score"])
+    for shown in (row["asked"], row["truth"], row["said"], b[row["id"]]["said"]):
+        assert html.escape(shown).replace("&#x27;", "&#39;") in text
+    assert text.count("data:image/") >= 4
+
+
+def test_pictures_of_published_questions_are_found_in_a_folder(run: Path, tmp_path: Path) -> None:
+    """A score that names no dataset of ours: its items name the pictures, `--images` says where they lie."""
+    for model in ("control", "listing"):
+        folder = tmp_path / model
+        shutil.copytree(run / "scores" / model / "colour", folder)
+        write_json(folder / "score.json", read_json(folder / "score.json") | {"recipe": {}})
+    folders, pictures = [tmp_path / "control", tmp_path / "listing"], run / "questions" / "colour" / "images"
+    assert "data:image/" not in write_score_report(folders, tmp_path / "s.html").read_text()
+    assert "data:image/" in write_score_report(folders, tmp_path / "s.html", pictures).read_text()
 
 
 def test_folders_that_share_no_question_are_named(run: Path, tmp_path: Path) -> None:

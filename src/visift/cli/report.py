@@ -17,6 +17,10 @@ def report(
         Path | None,
         typer.Option(help="The page; default DIR/report.html, or report.html here for several score folders."),
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Where the pictures of published questions lie; a dataset of ours knows its own."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Write static pages: one for every run folder, one for all other folders' scores together.
@@ -27,7 +31,7 @@ def report(
 
     from visift.report.pages import write_pages
 
-    pages = write_pages(folders, out)
+    pages = write_pages(folders, out, images)
     if as_json:
         print(json.dumps({"pages": [str(p) for p in pages]}))
         return

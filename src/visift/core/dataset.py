@@ -194,12 +194,20 @@ class Dataset:
         return int(self.card["counts"]["conversations"])
 
     def __iter__(self) -> Iterator[Conversation]:
+        return (self.conversation(where, row) for where, row in self.rows())
+
+    def rows(self) -> Iterator[tuple[str, Any]]:
+        """(file and line, JSON) of every conversation, in order, not checked yet."""
         for path in sorted(self.path.glob("conversations/*.jsonl")):
-            for number, row in read_jsonl(path):
-                try:
-                    yield Conversation.from_json(row)
-                except DataError as e:
-                    raise DataError(e.what, where=f"{path}:{number}: {e.where}", remedy=e.remedy) from e
+            yield from ((f"{path}:{number}", row) for number, row in read_jsonl(path))
+
+    @staticmethod
+    def conversation(where: str, row: Any) -> Conversation:
+        """One of `rows`. Raises DataError naming file, line and field."""
+        try:
+            return Conversation.from_json(row)
+        except DataError as e:
+            raise DataError(e.what, where=f"{where}: {e.where}", remedy=e.remedy) from e
 
     def tagged(self) -> Iterator[TaggedPicture]:
         """The manifest."""

@@ -17,10 +17,11 @@ from visift.evals import judge as judging
 from visift.evals import tasks
 from visift.evals.answer_formats import recognised
 from visift.evals.metrics import Table
-from visift.evals.task import Files, Item, Rows, Task
+from visift.evals.task import Files, Item, Reply, Rows, Task
 
 UNSCORED_LIMIT = 0.01  # past this share of unscored questions the headline is withheld
 PARSER_VERSION = 1  # of every named parser; a changed rule gets a new number
+SAID = 1000  # characters of a reply that items.jsonl keeps
 NAMED = 20  # ids that are named of each kind of misfit
 
 
@@ -75,6 +76,7 @@ def score(
             if format == judging.FORMAT
             else bench.readers["visift" if exported else format](files)
         )
+        said = rows.replies  # what the model said, before a judge's points take its place
         if bench.rubric is not None and (exported or format in judging.JUDGED):
             rows = _judged(bench.rubric, bench, judge or judging.Judge(), files, rows, out)
         items = judge_all(bench, rows, first)
@@ -84,8 +86,9 @@ def score(
         if bench.modes:
             result["modes"] = {r: _under(bench, replace(files, rules=r), format, first) for r in bench.modes}
         result["recipe"] |= {"answers_sha256": _sha256(answers), "format": format, "seed": seed}
+        result["recipe"] |= {"questions": str(questions)} if questions is not None else {}
         if out is not None:
-            write_jsonl(out / "items.jsonl", (_item_row(item) for item in items))
+            write_jsonl(out / "items.jsonl", (_item_row(item, said.get(item.question.id)) for item in items))
             write_json(out / "score.json", result)
     return result
 
@@ -132,7 +135,7 @@ def judge_all(bench: Task, rows: Rows, parser: str) -> list[Item]:
             items.append(Item(question, None, reply.failed if reply else "missing"))
             continue
         verdict = bench.judge(question, read(question, reply.text))
-        items.append(Item(question, verdict.score, verdict.why, verdict.answered, dict(verdict.parts)))
+        items.append(Item(question, verdict.score, verdict.why, verdict.answered, dict(verdict.parts), verdict.wrong))
     if bench.finish is not None:
         bench.finish(items)
     return items
@@ -204,19 +207,24 @@ def _under(bench: Task, files: Files, format: str, parser: str) -> dict[str, Any
     return {"metrics": values, "groups": groups, "no_answer": whole["counts"]["no_answer"]}
 
 
-def _item_row(item: Item) -> dict[str, Any]:
+def _item_row(item: Item, said: Reply | None) -> dict[str, Any]:
+    """What a report shows of a question: all that it needs to know of it stands here."""
     q = item.question
     row: dict[str, Any] = {"id": q.id, "cluster": q.cluster, "score": item.score, "why": item.why}
     row |= {"groups": list(q.groups)} if q.groups else {}
     row |= {"stratum": q.stratum} if q.stratum else {}
     row |= {"answered": False} if item.score is not None and not item.answered else {}
+    row |= {"wrong": list(item.wrong)} if item.wrong is not None else {}
+    row |= {"asked": q.asked} if q.asked else {}
+    row |= {"images": list(q.images)} if q.images else {}
+    row |= {"truth": q.gold} if q.gold and isinstance(q.gold, str) else {}
+    row |= {"said": said.text[:SAID]} if said and said.text else {}
     return row | {"parts": item.parts}
 
 
 def blind_score(train: Path, questions: Path, *, permute: bool = False, seed: int = 0) -> dict[str, Any]:
     """tag-listing score of the blind reader: the best constant name per number given N, fitted on the lists of `train`."""
     from visift.core.dataset import Dataset
-    from visift.evals.task import Reply
     from visift.evals.tasks import tag_listing
 
     reader = tag_listing.fit_blind(train)

@@ -72,12 +72,14 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """score 0..1; `answered` is False where the reply says nothing usable; `parts` are what the metrics sum."""
+    """score 0..1; `answered` is False where the reply says nothing usable; `parts` are what the metrics sum; `wrong` the numbers of a
+    list at which the reply is wrong, None where it is no list."""
 
     score: float
     why: str
     parts: Mapping[str, float]
     answered: bool = True
+    wrong: tuple[int, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -89,6 +91,7 @@ class Item:
     why: str
     answered: bool = True
     parts: dict[str, float] = field(default_factory=dict)
+    wrong: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from visift.core.errors import DataError
-from visift.core.types import Conversation
 from visift.evals import parse
 from visift.evals.task import Question, Verdict
 
 FORMAT = "\nAnswer the question using a single word or phrase."  # LLaVA's answer-format sentence
 
 
-def gold(conversation: Conversation) -> str:
-    """The reference of one of our own questions. Raises DataError when it is neither yes nor no."""
-    return label(conversation.reference or "", f"conversation {conversation.id}")
+def gold(reference: str, meta: Mapping[str, Any], where: str) -> str:
+    return label(reference, where)
 
 
 def label(text: str, where: object) -> str:
+    """The truth of a question. Raises DataError when it is neither yes nor no."""
     word = text.strip().strip(".").lower()
     if word not in ("yes", "no"):
         raise DataError(f"truth {text!r} is neither yes nor no", where=where)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from visift.core.seeds import rng
-from visift.core.types import Answer, Conversation
 from visift.report.names import split_task, task_title
-from visift.report.picture_data import data_uri
+from visift.report.picture_data import Album
 from visift.report.run_folder import Questions, Run
 
 EACH = 12  # shown of a task
@@ -27,7 +27,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """`better` is "a" or "b". Picture, question and truth are empty where only scores are known."""
+    """`better` is "a" or "b". Picture and truth are empty where they are not at hand."""
 
     id: str
     question: str
@@ -68,16 +68,18 @@ def run_disagreements(run: Run) -> list[TaskDisagreements]:
     for task in run.tasks:
         if split_task(task)[1] == "shuffled":  # the answers of its plain task, against a truth made wrong on purpose
             continue
-        sides = [(m, run.series[m], run.items(m, task), run.answers(m, task)) for m in pair]
-        if sides[0][2] and sides[1][2]:
-            found.append(disagreements(task_title(task), sides[0], sides[1], run.questions(task)))
+        a, b = ((m, run.series[m], run.items(m, task)) for m in pair)
+        if a[2] and b[2]:
+            found.append(disagreements(task_title(task), a, b, run.questions(task)))
     return found
 
 
-Side = tuple[str, int, Mapping[str, Mapping[str, Any]], Mapping[str, Answer]]  # name, series, items, answers
+Side = tuple[str, int, Mapping[str, Mapping[str, Any]]]  # name, series, items
 
 
-def disagreements(title: str, a: Side, b: Side, questions: Questions | None) -> TaskDisagreements:
+def disagreements(
+    title: str, a: Side, b: Side, questions: Questions | None, images: Path | None = None
+) -> TaskDisagreements:
     """All are counted; which ones are shown is drawn by a fixed seed, half of each kind where there are enough."""
     shared = [i for i in a[2] if i in b[2] and a[2][i]["score"] is not None and b[2][i]["score"] is not None]
     kinds = {
@@ -90,19 +92,18 @@ def disagreements(title: str, a: Side, b: Side, questions: Questions | None) -> 
     only_a, only_b = len(kinds["a"]), len(kinds["b"])
     of_a = min(only_a, max(EACH // 2, EACH - only_b))
     chosen = [*kinds["b"][: EACH - of_a], *kinds["a"][:of_a]]
-    shown = [_one(i, a, b, questions) for i in chosen]
+    album = Album(questions.dataset if questions else None, images)
+    shown = [_one(i, a, b, questions, album) for i in chosen]
     return TaskDisagreements(title, a[0], b[0], only_a, only_b, len(shared), shown)
 
 
-def _one(identity: str, a: Side, b: Side, questions: Questions | None) -> Disagreement:
-    asked: Conversation | None = questions.by_id.get(identity) if questions else None
-    picture = ""
-    if asked is not None and questions is not None and asked.images:
-        picture = data_uri(questions.dataset.picture_path(asked.images[0]))
+def _one(identity: str, a: Side, b: Side, questions: Questions | None, album: Album) -> Disagreement:
+    item = a[2][identity]
+    asked = questions.by_id.get(identity) if questions else None
+    picture = next(iter(item.get("images", ())), "")
     said = [
-        Said(series, name, float(items[identity]["score"]), answers[identity].text if identity in answers else "",
-             str(items[identity]["why"]))
-        for name, series, items, answers in (a, b)
+        Said(series, name, float(items[identity]["score"]), str(items[identity].get("said", "")), str(items[identity]["why"]))
+        for name, series, items in (a, b)
     ]  # fmt: skip
-    question = asked.prompt[-1].text if asked and asked.prompt else ""
-    return Disagreement(identity, question, (asked.reference or "") if asked else "", picture, said[0], said[1])
+    truth = (asked.reference if asked else "") or str(item.get("truth", ""))
+    return Disagreement(identity, str(item.get("asked", "")), truth, album.uri(picture) if picture else "", *said)

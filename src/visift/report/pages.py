@@ -11,7 +11,7 @@ from visift.report.run_page import write_report
 from visift.report.score_page import write_score_report
 
 
-def write_pages(folders: Sequence[Path], out: Path | None = None) -> list[Path]:
+def write_pages(folders: Sequence[Path], out: Path | None = None, images: Path | None = None) -> list[Path]:
     """A page for each run folder (it has a summary.json) and for each folder of probes, one for the scores of all other folders; returns
     their paths.
 
@@ -32,5 +32,7 @@ def write_pages(folders: Sequence[Path], out: Path | None = None) -> list[Path]:
     pages = [write_report(run, out) for run in runs]
     pages += [write_probe_page(found, out or folder / "report.html") for folder, found in probes.items()]
     if scores:
-        pages.append(write_score_report(scores, out or (scores[0] if len(scores) == 1 else Path()) / "report.html"))
+        pages.append(
+            write_score_report(scores, out or (scores[0] if len(scores) == 1 else Path()) / "report.html", images)
+        )
     return pages

@@ -231,14 +231,16 @@ def curves(
     series: Sequence[tuple[str, int, Sequence[tuple[float, float]]]],
     what: str = "Loss",
     unit: str = "steps",
+    reach: float = 0.0,
 ) -> Curves:
-    """(label, series, [(step, loss)], or other numbers by other units) as curves; long ones are thinned to means of neighbouring steps."""
+    """(label, series, [(step, loss)], or other numbers by other units) as curves; long ones are thinned to means of neighbouring steps.
+    `reach` is what the axis holds at least: plots that are to be compared share it."""
     longest = max((len(points) for _, _, points in series), default=1)
     every = max(1, math.ceil(longest / POINTS))
     thinned = [(label, number_, _means(points, every)) for label, number_, points in series if points]
     steps = [points[-1][0] for _, _, points in series if points]
     losses = [y for _, _, points in thinned for _, y in points]
-    top = max(losses, default=1.0) or 1.0
+    top = max([*losses, reach]) or 1.0
     step = nice_step(top / 4)
     plot = Curves(
         title,

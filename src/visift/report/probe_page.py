@@ -18,12 +18,14 @@ KINDS = {"share": "its own region", "shuffled": "another number's region", "blan
 def write_probe_page(folders: Sequence[Path], out: Path) -> Path:
     """Write the page of some folders that `probe` wrote (probe.json) and return its path. Raises DataError for a malformed one."""
     probes = [_probe(folder) for folder in folders]
+    reach = max((row[kind]["value"] for p in probes for row in p["layers"] for kind in KINDS), default=0.0)
     plots = [
         curves(
             KINDS[kind][0].upper() + KINDS[kind][1:],
             [_series(p, k, kind) for k, p in enumerate(probes)],
             "Share",
             "layer",
+            reach,
         )
         for kind in KINDS
     ]

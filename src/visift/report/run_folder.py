@@ -15,6 +15,15 @@ from visift.core.files import read_json, read_jsonl
 from visift.core.types import Answer, Conversation, TaggedPicture, get
 from visift.report.names import ordered_models, ordered_tasks
 
+SHOWN = {
+    "why": str,
+    "asked": str,
+    "said": str,
+    "truth": str,
+    "images": list,
+    "wrong": list,
+}  # of an item, where it has them
+
 
 @dataclass(frozen=True)
 class Questions:
@@ -116,5 +125,6 @@ def read_items(folder: Path) -> dict[str, dict[str, Any]]:
             raise DataError(
                 f"score is {score!r}, expected a number or null", where=where, remedy="score again with --out"
             )
-        items[get(row, "id", str, where)] = {**row, "why": get(row, "why", str, where, "")}
+        kept = {key: get(row, key, kind, where) for key, kind in SHOWN.items() if key in row}
+        items[get(row, "id", str, where)] = {"why": "", **row, **kept}
     return items

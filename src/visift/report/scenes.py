@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,6 @@ from visift.report.run_folder import Questions, Run
 TASK = "tag-listing"
 EACH = 3  # scenes of each kind
 SHOWN = ("base", "control", "listing")
-WRONG = re.compile(r"(?:^|; )(\d+)\. ")  # `why` of a listing's item names the wrong numbers: "2. truth / said; 5. …"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +102,7 @@ def _listing(
 ) -> Listing:
     text = answer.text if answer else ""
     said = parse_list(text)
-    wrong = wrong_numbers(item) if item else None
+    wrong = item.get("wrong") if item else None
     cells = {k: Cell(said.get(k, ""), None if wrong is None else k not in wrong) for k in truth}
     beyond = "; ".join(f"{k}. {what}" for k, what in said.items() if k not in truth)
     return Listing(model, series, item["score"] if item else None, cells, beyond, "" if said else text)
-
-
-def wrong_numbers(item: Mapping[str, Any]) -> set[int] | None:
-    """The numbers that an item of tag-listing calls wrong; None where its `why` was cut short and does not name them all."""
-    if item["score"] is None:
-        return None
-    if item["score"] == 1:
-        return set()
-    found = {int(k) for k in WRONG.findall(item["why"])}
-    parts = item.get("parts", {})
-    return found if len(found) == parts.get("marks", 0) - parts.get("hits", 0) else None

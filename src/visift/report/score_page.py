@@ -10,11 +10,11 @@ from typing import Any
 from visift.core.errors import UsageError, VisiftError
 from visift.core.files import read_json
 from visift.core.types import get
-from visift.report.disagreements import Side, TaskDisagreements, disagreements
+from visift.report.disagreements import TaskDisagreements, disagreements
 from visift.report.names import TASKS, ordered_tasks, split_task, task_title
 from visift.report.plots import Block, difference_blocks, score_block, thin_axes, with_baseline
 from visift.report.render import write_page
-from visift.report.run_folder import read_items
+from visift.report.run_folder import Questions, read_items
 from visift.report.score_table import group_metric, headline_of, recipe_rows, table_rows
 
 Folders = dict[str, dict[str, Path]]  # column -> question set -> score folder
@@ -33,10 +33,11 @@ def score_folders(paths: Sequence[Path]) -> list[Path]:
     return list(found)
 
 
-def write_score_report(folders: list[Path], out: Path) -> Path:
+def write_score_report(folders: list[Path], out: Path, images: Path | None = None) -> Path:
     """Write a page with the scores of `folders` (each holds score.json, and items.jsonl) and return its path.
 
     Folders of one task stand beside each other; the first of them is what the others are compared with, paired by question.
+    Pictures come from the questions' dataset where the scores name one that is still there, else from the folder `images`.
     Raises UsageError when a folder holds no score, DataError when one is malformed.
     """
     paths = score_folders(folders)
@@ -66,7 +67,7 @@ def write_score_report(folders: list[Path], out: Path) -> Path:
         differences=difference_blocks(comparisons, series, tasks),
         comparisons=comparisons,
         notes=notes,
-        disagreements=_disagreements(columns, tasks, series),
+        disagreements=_disagreements(columns, tasks, series, scores, images),
         recipes=recipe_rows(by_name, tasks),
     )
 
@@ -129,14 +130,17 @@ def _compared(columns: Folders, tasks: Sequence[str]) -> tuple[list[dict[str, An
     return rows, notes
 
 
-def _disagreements(columns: Folders, tasks: Sequence[str], series: dict[str, int]) -> list[TaskDisagreements]:
+def _disagreements(
+    columns: Folders, tasks: Sequence[str], series: dict[str, int], scores: dict[Path, Any], images: Path | None
+) -> list[TaskDisagreements]:
     found = []
     for task in tasks:
-        first, *others = [(name, read_items(at[task])) for name, at in columns.items() if task in at]
-        for name, items in others:
-            title = f"{task_title(task)}: {first[0]} and {name}"
-            side_a: Side = (first[0], series[first[0]], first[1], {})
-            side_b: Side = (name, series[name], items, {})
-            if first[1] and items:
-                found.append(disagreements(title, side_a, side_b, None))
+        first, *others = [(name, series[name], read_items(at[task])) for name, at in columns.items() if task in at]
+        recipe = scores[columns[first[0]][task]].get("recipe", {})
+        asked = Path(str(recipe.get("questions", "")))
+        questions = Questions.read(asked) if others and (asked / "dataset.json").is_file() else None
+        for other in others:
+            title = f"{task_title(task)}: {first[0]} and {other[0]}"
+            if first[2] and other[2]:
+                found.append(disagreements(title, first, other, questions, images))
     return found

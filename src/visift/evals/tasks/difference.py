@@ -8,10 +8,11 @@ unchanged. `f1` is over all words. What happened to the thing is not read.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from visift.core.types import Conversation, get
+from visift.core.types import get
 from visift.evals import metrics, parse, questions
 from visift.evals.task import Files, Metric, Question, Rows, Task, Verdict
 
@@ -19,11 +20,11 @@ NOTHING = re.compile(r"\b(nothing|no|same)\b")
 NAMES = ("before", "after", "adjective")
 
 
-def gold(c: Conversation) -> tuple[set[str], set[str]]:
+def gold(reference: str, meta: Mapping[str, Any], where: str) -> tuple[set[str], set[str]]:
     """Words of the records' names that the reference says, and all words of their names."""
-    edits = get(c.meta, "edits", list, f"conversation {c.id}")
+    edits = get(meta, "edits", list, where)
     names = set(parse.plain(" ".join(str(e[k]) for e in edits for k in NAMES if k in e)).split())
-    return names & set(parse.plain(c.reference or "").split()), names
+    return names & set(parse.plain(reference).split()), names
 
 
 def read(files: Files) -> Rows:

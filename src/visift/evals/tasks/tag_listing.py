@@ -93,10 +93,11 @@ def judge(question: Question, said: Any) -> Verdict:
     hits = [number for number, key in gold.items() if keys.get(number) == key]
     free = (Counter(gold.values()) & Counter(keys.values())).total()
     n = len(gold)
-    wrong = [f"{k}. {truth[k]} / {said[k][:40] if said and k in said else '-'}" for k in sorted(gold) if k not in hits]
+    wrong = tuple(k for k in sorted(gold) if k not in hits)
+    why = "; ".join(f"{k}. {truth[k]} / {said[k][:40] if said and k in said else '-'}" for k in wrong)
     parts = {"n": 1.0, "accuracy": len(hits) / n, "free": free / n, "hits": float(len(hits)), "marks": float(n),
              "listed": float(len(keys)), "extra": float(len(set(keys) - set(gold)))}  # fmt: skip
-    return Verdict(len(hits) / n, "; ".join(wrong)[:400] or "all right", parts, said is not None)
+    return Verdict(len(hits) / n, why[:400] or "all right", parts, said is not None, wrong)
 
 
 def fit_blind(train: Path) -> dict[int, dict[int, str]]:
