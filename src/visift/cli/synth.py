@@ -12,6 +12,7 @@ from visift.cli.option_groups import grouped
 from visift.cli.run_options import Json, RunOptions, TagOptions, print_card
 from visift.cli.source_options import SourceOptions
 from visift.cli.teacher_options import TeacherOptions
+from visift.core.errors import UsageError
 
 
 @grouped
@@ -47,6 +48,8 @@ def synth(
 
     found = dialog.source(source.source(run.seed))
     if attention_of is not None:
+        if kind != "difference":
+            raise UsageError("--attention-of is for difference pairs", remedy="leave it out")
         from visift.models.significance import Diagnosed
 
         found = Diagnosed(found, attention_of)
