@@ -75,3 +75,47 @@ def test_overrides_reach_into_the_recipe(tmp_path):
         read_recipe(shipped("demo"), ["train.steps"])
     with pytest.raises(UsageError, match="leads into"):
         read_recipe(shipped("demo"), ["seed.deep=1"])
+
+
+@pytest.mark.integration
+def test_the_response_form_arms_hold_the_same_rounds_and_as_many_steps(tmp_path):
+    """Equal answers, once; batch sizes in proportion to the rows that hold them."""
+    from visift.core.dataset import Dataset
+    from visift.recipe.job import synth
+
+    recipe = read_recipe(shipped("response_forms"))
+    answers, steps = {}, {}
+    for name, arm in recipe.arms.items():
+        (data,) = (recipe.data[d] for d in arm.data)
+        synth(0, [{"data": data.model_dump(mode="json") | {"tabletop": 30}, "out": str(tmp_path / name)}])
+        rows = list(Dataset(tmp_path / name))
+        answers[name] = sorted((c.provenance.scenes[0], t.text) for c in rows for t in c.turns[1::2])
+        steps[name] = len(rows) / arm.train["batch_size"]
+    assert len({tuple(a) for a in answers.values()}) == 1
+    assert max(steps.values()) < 1.1 * min(steps.values()), steps
+
+
+@pytest.mark.integration
+def test_lengths_after_earlier_rounds_stand_beside_those_alone(tmp_path):
+    import json
+
+    from visift.core.types import Answer
+    from visift.recipe.run import Run
+
+    recipe = read_recipe(shipped("response_forms"))
+    for model in ("base", *recipe.arms):
+        for name, asked in recipe.questions.items():
+            words = "one" if asked.rounds and not asked.neutral and model == "one-form" else "four words of text"
+            history = (
+                ({"role": "user", "text": "q"}, {"role": "assistant", "text": "two words"}) if asked.rounds else ()
+            )
+            rows = [Answer(str(k), asked.task, (str(k),), "?", words, "stop", history=history) for k in range(3)]
+            path = tmp_path / "answers" / model / f"{name}.jsonl"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(json.dumps(r.to_json()) + "\n" for r in rows))
+    rows = Run(recipe, tmp_path)._lengths(recipe)["lengths"]
+    assert len(rows) == 2 * (1 + len(recipe.arms)) and {r["than_task"] for r in rows} == {"caption"}
+    (shorter,) = [r for r in rows if r["model"] == "one-form" and r["task"] == "caption-after-short"]
+    assert shorter["metrics"]["short"]["difference"] == 1 and shorter["metrics"]["words"]["difference"] == -3
+    assert shorter["rounds"] == {"a": [4.0], "b": [2.0, 1.0]}
+    assert Run(read_recipe(shipped("demo")), tmp_path)._lengths(read_recipe(shipped("demo"))) == {}

@@ -130,8 +130,24 @@ CLAIMS = {
             vpgc(task="existence"), vpgc(model="base", task="existence"), direction="about zero",
         ),
         PaperClaim(
+            "C1", "COCO is ALL", "C.5", "Tuned on dialogues of one form each, a model says less after one short answer (MR-0 against MR-1)",
+            "response_forms", "recall", "up", Arm("one-form", "caption"), Arm("one-form", "caption-after-short"),
+        ),
+        PaperClaim(
+            "C2", "COCO is ALL", "C.5", "Dialogues that mix forms, each asked for, cure it (MR-1)",
+            "response_forms", "recall", "up", Arm("every", "caption-after-short"), Arm("one-form", "caption-after-short"),
+        ),
+        PaperClaim(
+            "C3", "COCO is ALL", "C.5", "Single-round quality is kept (MR-0)",
+            "response_forms", "recall", "about zero", Arm("every", "caption"), Arm("one-form", "caption"),
+        ),
+        PaperClaim(
             "C4", "COCO is ALL", "C.5", "Open-ended scores rise on a judged benchmark of real photographs",
             reach="needs real photographs, a real model and a judge; the tabletop world has none of them",
+        ),
+        PaperClaim(
+            "C5", "COCO is ALL", "C.5", "Short answers, asked for, survive: counting",
+            "response_forms", "accuracy", "about zero", Arm("every", "counting"), Arm("one-form", "counting"),
         ),
     )
 }  # fmt: skip

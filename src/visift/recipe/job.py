@@ -47,17 +47,19 @@ def train(model: str, data: list[str], stage: str, out: str, settings: dict[str,
 
 
 def answer(model: str, sets: list[dict[str, Any]]) -> None:
-    """One model, loaded once, on several question sets: {"task", "questions", "out", "max_new_tokens", "grey"?}."""
+    """One model, loaded once, on several question sets: {"task", "questions", "out", "max_new_tokens", "grey"?, "rounds"?}."""
     import torch
 
     from visift.evals.answer import answer as run
     from visift.evals.answer import ready
+    from visift.evals.rounds import Rounds
 
     torch.set_num_threads(1)
     vlm = ready(model)
     for one in sets:
         task, questions, out = one.pop("task"), Path(one.pop("questions")), Path(one.pop("out"))
-        run(task, model, questions, out, vlm=vlm, **one)
+        rounds = Rounds(**one.pop("rounds")) if "rounds" in one else None
+        run(task, model, questions, out, vlm=vlm, rounds=rounds, **one)
 
 
 def pretrain(out: str, settings: dict[str, Any]) -> None:

@@ -85,7 +85,7 @@ class Run:
 
         for arm in recipe.arms:
             add_scores(self.out / "models" / arm / "model", scores.get(arm, {}))
-        return self._summary(scores, comparisons, verdicts, seconds)
+        return self._summary(scores, comparisons, verdicts, seconds) | self._lengths(recipe)
 
     def _experiment_jobs(self, recipe: Recipe) -> list[Job]:
         """In the order in which they should start: training data and arms first, since they take longest."""
@@ -137,6 +137,7 @@ class Run:
         return {
             "task": asked.task, "questions": str(self.out / "questions" / name),
             "out": str(self._answers(model, save_as)), "max_new_tokens": asked.max_new_tokens,
+            **({"rounds": {"number": asked.rounds, "neutral": asked.neutral}} if asked.rounds else {}),
         }  # fmt: skip
 
     def _answers(self, model: str, name: str) -> Path:
@@ -176,6 +177,20 @@ class Run:
             **{k: row[k] for k in ("low", "high", "p", "n", "clusters", "method")},
         }  # fmt: skip
 
+    def _lengths(self, recipe: Recipe) -> dict[str, Any]:
+        """Words and share of short answers after earlier rounds, against the same questions alone, paired."""
+        from visift.evals.rounds import compare_lengths
+
+        rows = []
+        for name, asked in recipe.questions.items():
+            alone = next((n for n, q in recipe.questions.items() if asked.rounds and _alone(asked) == q), None)
+            for model in ("base", *recipe.arms):
+                if alone and _asks(asked, model):
+                    found = compare_lengths(self._answers(model, alone), self._answers(model, name))
+                    kept = {k: found[k] for k in ("n", "clusters", "metrics", "rounds")}
+                    rows.append({"model": model, "task": name, "than_task": alone, **kept})
+        return {"lengths": rows} if rows else {}
+
     def _summary(
         self, scores: dict[str, Any], comparisons: list[Any], verdicts: list[Any], seconds: dict[str, float]
     ) -> dict[str, Any]:
@@ -187,6 +202,11 @@ class Run:
 
 def _asks(asked: Questions, model: str) -> bool:
     return not asked.models or model in asked.models
+
+
+def _alone(asked: Questions) -> Questions:
+    """The same questions without earlier rounds."""
+    return asked.model_copy(update={"rounds": 0, "neutral": False})
 
 
 def machine() -> dict[str, Any]:

@@ -41,11 +41,13 @@ class Data(Strict):
 
 
 class Questions(Data):
-    """A held-out dataset to answer. `task` scores it; `models` limits who answers."""
+    """A held-out dataset to answer. `task` scores it; `models` limits who answers; `rounds` and `neutral` as `visift answer`."""
 
     task: str
     models: list[str] = Field(default_factory=list)
     max_new_tokens: int = 16
+    rounds: int = 0
+    neutral: bool = False
 
 
 class Arm(Strict):

@@ -39,10 +39,10 @@ def make_skills(task: Task, scene: Scene) -> Made:
 def make_questions(task: Task, scene: Scene) -> Made:
     """`per_scene` questions of one skill, a conversation each; existence asks a yes and a no in each of POPE's splits.
 
-    With `tagged` the same questions stand over the picture with numbers drawn on it.
+    With `tagged` the same questions stand over the picture with numbers drawn on it; `wish` is added to each.
     """
     _check(scene)
-    skill, number = task.options["skill"], task.options["per_scene"]
+    skill, number, wish = (task.options[name] for name in ("skill", "per_scene", "wish"))
     if skill not in SKILLS:
         raise UsageError(f"skill {skill!r} is not one of {', '.join(SKILLS)}")
     gen = rng(task.seed, "questions", skill, scene.id)
@@ -69,7 +69,7 @@ def make_questions(task: Task, scene: Scene) -> Made:
     return Made(
         [
             Conversation(
-                f"{row_id(skill, scene)}-{k}", (picture,), (user(0, found.question), assistant(found.answer, found.form)),
+                f"{row_id(skill, scene)}-{k}", (picture,), (user(0, f"{found.question} {wish}".rstrip()), assistant(found.answer, found.form)),
                 provenance(task, scene, template=f"{skill}"), {"split": found.split} if found.split else {},
             )
             for k, found in enumerate(rounds.values())
@@ -94,4 +94,4 @@ def plain_picture(task: Task, scene: Scene) -> Picture:
 
 
 KIND = Kind(make_skills, {"rounds": 5})
-QUESTIONS = Kind(make_questions, {**TAG_OPTIONS, "skill": "existence", "per_scene": 2, "tagged": False})
+QUESTIONS = Kind(make_questions, {**TAG_OPTIONS, "skill": "existence", "per_scene": 2, "tagged": False, "wish": ""})
