@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from visift.cli.main import app
-from visift.curate.card import ensure_card
+from visift.curate.card import _counter, ensure_card
 
 
 @pytest.mark.parametrize("command", [["synth", "dialog"], ["synth", "listing"], ["mark"]])
@@ -32,3 +33,8 @@ def test_every_dataset_has_its_page(tmp_path: Path, command: list[str]) -> None:
     ensured.unlink()
     assert CliRunner().invoke(app, arguments).exit_code == 0  # a kill fell between the card and its page
     assert ensured.read_text() == page
+
+
+def test_numbers_stand_in_their_order() -> None:
+    lines = _counter("rounds", Counter({10: 1, 9: 3})).splitlines()
+    assert lines[2:] == ["| 9 | 3 |", "| 10 | 1 |"]

@@ -19,7 +19,7 @@ from visift.core.types import Asked, Conversation, Region, Scene
 from visift.curate.forms import REQUEST
 from visift.sources.coco import CocoSource
 from visift.sources.tabletop import Tabletop
-from visift.synth.dialog.assembly import distinct, in_order, split, switch_share, tokens
+from visift.synth.dialog.assembly import distinct, in_order, split, tokens
 from visift.synth.dialog.draw import MAKERS, draw
 from visift.synth.dialog.forms import FORMS, SHORT, form_of
 from visift.synth.dialog.known import Known
@@ -193,6 +193,12 @@ def test_nothing_is_asked_twice_or_told_before_it_is_asked() -> None:
 def made(forms: str) -> list[Round]:
     names = {"n": "number", "y": "yes/no", "s": "sentence", "p": "phrase"}
     return [Round("rules", f"Question {k}?", str(k), names[f]) for k, f in enumerate(forms)]
+
+
+def switch_share(dialogues: list[list[Round]]) -> tuple[int, int]:
+    """(neighbours that differ in form, neighbours)."""
+    pairs = [(x.form, y.form) for dialogue in dialogues for x, y in pairwise(dialogue)]
+    return sum(x != y for x, y in pairs), len(pairs)
 
 
 @pytest.mark.parametrize("forms", ["nnnyyys", "nnnnnyyyyy", "nys", "nnnnyyss", "n"])

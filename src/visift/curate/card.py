@@ -142,9 +142,7 @@ def _decontaminated(settings: Mapping[str, Any]) -> str:
 
 
 def _counter(name: str, counter: Counter[Any]) -> str:
-    return _table(
-        (name, "conversations"), [(str(k), f"{n:,}") for k, n in sorted(counter.items(), key=lambda p: str(p[0]))]
-    )
+    return _table((name, "conversations"), [(str(k), f"{n:,}") for k, n in sorted(counter.items())])
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

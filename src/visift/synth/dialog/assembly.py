@@ -97,12 +97,6 @@ def split(rounds: Sequence[Round], most: int, most_tokens: int, switch: float) -
     return dialogues
 
 
-def switch_share(dialogues: Sequence[Sequence[Round]]) -> tuple[int, int]:
-    """(neighbours that differ in form, neighbours)."""
-    pairs = [(x.form, y.form) for dialogue in dialogues for x, y in pairwise(dialogue)]
-    return sum(x != y for x, y in pairs), len(pairs)
-
-
 def turns_of(gen: Gen, dialogue: Sequence[Round], request: str) -> tuple[Turn, ...]:
     """The dialogue about picture 0. `request`: on every round, on the first alone, or never."""
     turns: list[Turn] = []
