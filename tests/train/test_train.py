@@ -20,10 +20,11 @@ from huggingface_hub import HfApi, RepoUrl
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, TrainerState
 
-from visift.core.dataset import Dataset
+from visift.core.dataset import Dataset, Made, build
 from visift.core.errors import DataError, UsageError, VisiftError
 from visift.core.files import sha256_file
 from visift.core.seeds import rng
+from visift.core.types import Conversation, Provenance, assistant, user
 from visift.evals.answer import answer
 from visift.models import Renderer, load
 from visift.models.pictures import Pictures
@@ -260,6 +261,22 @@ def test_rows_that_are_too_long_are_counted_and_stop_the_run_when_many(base: Pat
     rejected = (tmp_path / "b" / "rejected.jsonl").read_text().splitlines()
     assert result["plan"]["rejected"] == len(rejected) > 0 and result["plan"]["longest"] <= 30
     assert result["plan"]["rows"] + len(rejected) == 16
+
+
+def test_rows_without_a_label_are_left_out_by_name_and_stop_the_run_when_many(base: Path, tmp_path: Path) -> None:
+    def make(k: int) -> Made:
+        reply = assistant("no", train=k != 2)
+        return Made([Conversation(f"row-{k}", (), (user("Well?"), reply), Provenance("tiny"))])
+
+    build(tmp_path / "data", kind="tiny", items=range(4), make=make, settings={})
+    renderer, rows = Renderer(load(base)), [Dataset(tmp_path / "data")]
+    with pytest.raises(
+        VisiftError, match=r"1 of 4 rows cannot be used, the first \(row-2\) because: no token of it would"
+    ):
+        make_plan(tmp_path / "a", rows, renderer, 512, 0.05)
+    assert make_plan(tmp_path / "b", rows, renderer, 512, 0.25).counts["rows"] == 3
+    left_out = json.loads((tmp_path / "b" / "rejected.jsonl").read_text())
+    assert left_out["id"] == "row-2" and left_out["stage"] == "plan"
 
 
 @pytest.mark.integration
