@@ -17,6 +17,7 @@ import numpy as np
 import tiny_data
 import tiny_families
 import tiny_vlm
+import torch
 from PIL import Image
 
 from visift.core.dataset import Dataset, Made, build
@@ -25,7 +26,9 @@ from visift.core.types import Conversation, Picture, Provenance, assistant, user
 from visift.evals import answer as engine
 from visift.evals import engine as local
 from visift.evals.answer import answer
+from visift.evals.guided_prefix import GuidedPrefix
 from visift.evals.shared_prefix import SharedPrefix
+from visift.models import load, vpgc
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +167,48 @@ def test_questions_on_one_picture_share_it_and_get_the_same_answers(
         assert mode == "logits" or len({r["text"] for r in shared}) > 4
         for a, b in zip(shared, alone, strict=True):
             assert a["meta"].get("logprobs", {}) == pytest.approx(b["meta"].get("logprobs", {}), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "family", ["llava", *(pytest.param(n, marks=pytest.mark.integration) for n in SHARING if n != "llava")]
+)
+def test_under_vpgc_the_layers_below_it_are_shared(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, questions = str(tiny_families.BUILDERS[family](tmp_path / "model")), many(tmp_path / "q")
+    vlm = load(model)
+    adapter = vpgc.attach(vlm.model, layer=1)
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in adapter.parameters():
+            p.normal_(0, 0.3, generator=draw)
+    prefixes: list[int] = []
+    made = GuidedPrefix.__init__
+
+    def count(self: Any, *given: Any) -> None:
+        prefixes.append(len(given[2]))
+        made(self, *given)
+
+    monkeypatch.setattr(GuidedPrefix, "__init__", count)
+    shares = local.can_share(vlm.model, vlm.family)
+    assert shares == (family != "qwen3-vl")  # which adds features above layer 1 again
+    for mode in ("generate", "logits"):
+        answer("t", model, questions, tmp_path / f"{mode}.jsonl", mode=mode, max_new_tokens=6, vlm=vlm)
+        with monkeypatch.context() as alone:
+            alone.setattr(local, "can_share", lambda model, family: False)
+            answer(
+                "t", model, questions, tmp_path / f"{mode}-1.jsonl", mode=mode, max_new_tokens=6, batch_size=1, vlm=vlm
+            )
+        shared, single = rows(tmp_path / f"{mode}.jsonl"), rows(tmp_path / f"{mode}-1.jsonl")
+        assert [r["text"] for r in shared] == [r["text"] for r in single]
+        for a, b in zip(shared, single, strict=True):
+            assert a["meta"].get("logprobs", {}) == pytest.approx(b["meta"].get("logprobs", {}), abs=1e-4)
+    assert prefixes == ([9] * 4 if shares else [])
+    adapter.remove()
+    answer("t", model, questions, tmp_path / "without.jsonl", max_new_tokens=6, vlm=vlm)
+    assert [r["text"] for r in rows(tmp_path / "without.jsonl")] != [
+        r["text"] for r in rows(tmp_path / "generate.jsonl")
+    ]
 
 
 def test_logits_choose_the_likeliest_choice(base: str, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from transformers import GenerationConfig
 from visift.core.dataset import Dataset
 from visift.core.errors import DataError
 from visift.core.types import Conversation, assistant
+from visift.evals.guided_prefix import GuidedPrefix
 from visift.evals.shared_prefix import SharedPrefix, can_share, common_prefix, decode
-from visift.models import Renderer, Vlm
+from visift.models import Renderer, Vlm, vpgc
 from visift.models.families.family import Pixels
 from visift.models.pictures import Pictures, with_sizes
 from visift.models.render import Rendered
@@ -94,7 +95,9 @@ class Engine:
         alone.sort(key=lambda q: -len(q.ids))
         yield from (alone[k : k + size] for k in range(0, len(alone), size))
 
-    def _shared(self, batch: Sequence[Question], pixels: Sequence[Sequence[Pixels]]) -> SharedPrefix | None:
+    def _shared(
+        self, batch: Sequence[Question], pixels: Sequence[Sequence[Pixels]]
+    ) -> SharedPrefix | GuidedPrefix | None:
         """The batch behind one prefix, if it is of one picture and all placeholders lie in what its questions share."""
         names = {tuple(p.path for p in q.conversation.images) for q in batch}
         if not self.share or len(batch) < 2 or len(names) > 1:
@@ -103,7 +106,8 @@ class Engine:
         prefix = common_prefix(rows)
         if prefix < 1 or any(self.vlm.family.image_id in row[prefix:] for row in rows):
             return None
-        return SharedPrefix(self.vlm.model, self.vlm.family, rows, prefix, pixels[0])
+        kind = SharedPrefix if vpgc.attached(self.vlm.model) is None else GuidedPrefix
+        return kind(self.vlm.model, self.vlm.family, rows, prefix, pixels[0])
 
     def _inputs(self, batch: Sequence[Question], pixels: Sequence[Sequence[Pixels]]) -> dict[str, torch.Tensor]:
         """Padded on the left: (B, T)."""

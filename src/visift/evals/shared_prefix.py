@@ -14,16 +14,20 @@ from transformers import DynamicCache
 
 from visift.models import vpgc
 from visift.models.families.family import Family, Pixels
+from visift.models.vpgc.adapter import decoder_of
 
 
 def can_share(model: Any, family: Family) -> bool:
     """Whether the model reads strictly from left to right with one kind of layer, so that a prefix has one state.
 
-    Under VPG-C it has as many as there are questions: each asks the picture in its own way.
+    Under VPG-C that holds below the adapter's layer (guided_prefix.py), unless its guidance comes from other rows of the batch, or
+    the model adds picture features above that layer again.
     """
-    if vpgc.attached(model) is not None:
-        return False
     text = model.config.get_text_config()
+    if (adapter := vpgc.attached(model)) is not None:
+        deep = len(getattr(getattr(model.config, "vision_config", None), "deepstack_visual_indexes", None) or ())
+        if adapter.guided_by == "shuffled" or adapter.layer <= deep or not hasattr(decoder_of(adapter.model), "norm"):
+            return False
     kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
     return family.shares_prefix and kinds == {"full_attention"} and not getattr(text, "sliding_window", None)
 
@@ -36,26 +40,28 @@ def common_prefix(rows: Sequence[list[int]]) -> int:
 
 
 class SharedPrefix:
-    """Questions with a common beginning. `logits`, float (questions, vocabulary), are those of each one's next token."""
+    """Questions with a common beginning. `logits`, float (questions, vocabulary), are those of each one's next token; with `everything`
+    those of all tokens behind the prefix, (tokens, vocabulary), and `prefix` those in it."""
 
     def __init__(
-        self, model: Any, family: Family, rows: Sequence[list[int]], prefix: int, pixels: Sequence[Pixels]
-    ) -> None:
+        self, model: Any, family: Family, rows: Sequence[list[int]], prefix: int, pixels: Sequence[Pixels], everything: bool = False,
+    ) -> None:  # fmt: skip
         self.model = model
         self.cache = DynamicCache(config=model.config.get_text_config())
         self.owner = torch.zeros(0, dtype=torch.long, device=model.device)  # of each cached token; -1 = the prefix
         # where each row's tokens stand: (axes, T), or (1, T) where the model counts 0, 1, 2, …
-        places = [
+        self.places = places = [
             found if (found := family.positions(r, pixels)) is not None else torch.arange(len(r))[None] for r in rows
         ]
         self.axes = len(places[0]) if family.positions(rows[0], pixels) is not None else 0
         start = torch.tensor([list(rows[0][:prefix])])
         pictures = {**family.batch([pixels], model.dtype), **family.extra(start)}
-        self._forward(start[0], torch.full((prefix,), -1), places[0][:, :prefix], prefix - 1, **pictures)
+        wanted = torch.arange(prefix) if everything else prefix - 1
+        self.prefix = self._forward(start[0], torch.full((prefix,), -1), places[0][:, :prefix], wanted, **pictures)
         tails = [r[prefix:] for r in rows]
         owners = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor([len(t) for t in tails]))
         ids = torch.tensor([i for tail in tails for i in tail])
-        ends = torch.tensor([len(t) for t in tails]).cumsum(0) - 1
+        ends = torch.arange(len(ids)) if everything else torch.tensor([len(t) for t in tails]).cumsum(0) - 1
         self.logits = self._forward(ids, owners, torch.cat([p[:, prefix:] for p in places], 1), ends)
         self.next = [int(p.max()) + 1 for p in places]
 
@@ -94,8 +100,8 @@ class SharedPrefix:
         return out.logits[0].float()
 
 
-def decode(shared: SharedPrefix, ends: set[int], max_new_tokens: int) -> list[list[int]]:
-    """Greedy continuation of every question, up to and with the token that ends it."""
+def decode(shared: Any, ends: set[int], max_new_tokens: int) -> list[list[int]]:
+    """Greedy continuation of every question of a shared or guided prefix, up to and with the token that ends it."""
     logits = shared.logits
     made: list[list[int]] = [[] for _ in range(len(logits))]
     active = list(range(len(made)))

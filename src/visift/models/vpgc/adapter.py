@@ -188,12 +188,17 @@ def grown(places: torch.Tensor, rows: int, longest: int) -> torch.Tensor:
     return wide.repeat_interleave(rows // len(places), 0)
 
 
-def _blocks(model: Any) -> nn.ModuleList | None:
-    """The decoder's blocks."""
+def decoder_of(model: Any) -> Any:
+    """What holds the decoder's blocks."""
     decoder = model.get_decoder()
     while (inner := getattr(decoder, "model", None) or getattr(decoder, "decoder", None)) is not None:
         decoder = inner  # a language model with its head
-    return getattr(decoder, "layers", None)
+    return decoder
+
+
+def _blocks(model: Any) -> nn.ModuleList | None:
+    """The decoder's blocks."""
+    return getattr(decoder_of(model), "layers", None)
 
 
 def zeroed(inputs: int, outputs: int, device: torch.device) -> nn.Linear:
