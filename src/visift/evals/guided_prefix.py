@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -26,8 +26,8 @@ class GuidedPrefix:
     def __init__(
         self, model: Any, family: Family, rows: Sequence[list[int]], prefix: int, pixels: Sequence[Pixels]
     ) -> None:
-        self.adapter: Any = vpgc.attached(model)
-        self.model: Any = self.adapter.model  # without what is wrapped around it
+        self.adapter = cast(Any, vpgc.attached(model))
+        self.model = cast(Any, self.adapter.model)  # without what is wrapped around it
         self.cache = DynamicCache(config=self.model.config.get_text_config())
         with _half(self.adapter, below=True), _noted(self.adapter) as seen:
             self.below = SharedPrefix(self.model, family, rows, prefix, pixels, everything=True)

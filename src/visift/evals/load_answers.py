@@ -80,9 +80,14 @@ def unique(questions: list[Question], where: object) -> list[Question]:
     known: dict[str, Question] = {}
     for q in questions:
         if known.setdefault(q.id, q).gold != q.gold:
-            raise DataError(f"two labels for one question: {known[q.id].gold!r} and {q.gold!r}", where=f"{where}: {q.id}",
-                            remedy="remove the wrong row")  # fmt: skip
+            raise two_labels(known[q.id].gold, q.gold, f"{where}: {q.id}")
     return list(known.values())
+
+
+def two_labels(first: Any, second: Any, where: str) -> DataError:
+    return DataError(
+        f"two labels for one question: {first!r} and {second!r}", where=where, remedy="remove the wrong row"
+    )
 
 
 def recipe_of(questions: list[Question], prompt: str) -> dict[str, Any]:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from visift.core.errors import DataError
 from visift.core.types import get
 from visift.evals import metrics, questions, yes_no
-from visift.evals.load_answers import LmmsEval, bare, llava, need, own_or, rows_of, source, unique
+from visift.evals.load_answers import LmmsEval, bare, llava, need, own_or, rows_of, source, two_labels
 from visift.evals.task import Files, Question, Reply, Rows, Task
 
 SPLITS = ("random", "popular", "adversarial")
@@ -25,21 +27,37 @@ def thing(asked: str) -> str:
     return re.sub(r"^is there an? ", "is there ", bare(asked).lower()).replace("imange", "image")
 
 
-def ask(files: Files) -> list[Question]:
-    """Questions of the published label files: one, or the folder of the three; the split stands in the file's name."""
-    path = source(files, "POPE's label file or the folder of the three")
-    found = []
+def label_rows(path: Path) -> Iterator[tuple[str, str, str, str]]:
+    """(split, picture, question, label) of a label file or the folder of the three; the split stands in the file's name."""
+    number = 0
     for file in sorted(path.glob("*.json*")) if path.is_dir() else [path]:
         split = next((s for s in SPLITS if s in file.name.lower()), "")
         for number, row in enumerate(rows_of(file), 1):
-            image, text = (get(row, k, str, f"{file}:{number}") for k in ("image", "text"))
-            label = yes_no.label(get(row, "label", str, f"{file}:{number}"), f"{file}:{number}")
-            key, groups = f"{split}/{image}/{thing(text)}", (split,) if split else ()
-            found.append(Question(key, image, label, groups, bare(text) + yes_no.FORMAT, (image,)))
-    if not found:
+            where = f"{file}:{number}"
+            label = yes_no.label(get(row, "label", str, where), where)
+            yield split, get(row, "image", str, where), get(row, "text", str, where), label
+    if not number:
         raise DataError(
             "holds no POPE labels", where=path, remedy="coco_pope_random.json and its siblings are expected"
         )
+
+
+def ask(files: Files) -> list[Question]:
+    """The questions of the published label files."""
+    path = source(files, "POPE's label file or the folder of the three")
+    return [
+        Question(f"{split}/{image}/{thing(text)}", image, label, (split,) if split else (), bare(text) + yes_no.FORMAT, (image,))
+        for split, image, text, label in label_rows(path)
+    ]  # fmt: skip
+
+
+def labels_in(path: Path) -> dict[str, str]:
+    """Label by split, picture and question. Raises DataError where two differ."""
+    found: dict[str, str] = {}
+    for split, image, text, label in label_rows(path):
+        key = f"{split}/{image}/{thing(text)}"
+        if found.setdefault(key, label) != label:
+            raise two_labels(found[key], label, f"{path}: {key}")
     return found
 
 
@@ -50,9 +68,14 @@ def read_llava(files: Files) -> Rows:
     references = need(files.references, "--references", "POPE's label files")
     asked = []
     for number, row in enumerate(rows_of(path), 1):
-        split, image, text = (get(row, k, str, f"{path}:{number}") for k in ("category", "image", "text"))
-        asked.append((str(get(row, "question_id", object, f"{path}:{number}")), split, image, text))
-    labels = {q.id: q.gold for q in unique(ask(Files(files.answers, references=references)), references)}
+        where = f"{path}:{number}"
+        split, image, text = (
+            get(row, "category", str, where),
+            get(row, "image", str, where),
+            get(row, "text", str, where),
+        )
+        asked.append((str(get(row, "question_id", object, where)), split, image, text))
+    labels = labels_in(references)
     if any(key.startswith("/") for key in labels):  # one file without a split in its name
         found = Counter(split for _, split, image, text in asked if f"/{image}/{thing(text)}" in labels)
         (split, count), *others = [*found.most_common(2), ("", 0)]
