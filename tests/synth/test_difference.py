@@ -44,6 +44,10 @@ def wrong_size(image, mask, text):
     return image[1:]
 
 
+def refuses(image, mask, text):
+    raise DataError("cannot")
+
+
 def vandal(image, mask, text):
     """An editor that paints the whole picture."""
     return 255 - image
@@ -274,3 +278,35 @@ def test_a_scene_without_regions_is_rejected_by_name(tmp_path):
 def test_unknown_edits_are_named(tmp_path):
     with pytest.raises(UsageError, match="'explode' is not one of modify"):
         synthesise("difference", SOURCE, tmp_path, edits="modify,explode")
+
+
+def test_a_fill_copies_no_thing_and_smears_none():
+    """Two alike things on noisy ground: the second is no background for the first; where nothing fits, nothing is made."""
+    gen = rng(7)
+    picture = gen.integers(60, 200, size=(90, 120, 3)).astype(np.uint8)
+    first, second = np.zeros((2, 90, 120), bool)
+    first[40:60, 10:40] = second[40:60, 60:90] = True
+    picture[first | second] = (200, 30, 30)
+    healed = heal(picture, first, "", first | second)
+    assert np.abs(healed[first].astype(int) - (200, 30, 30)).mean() > 40  # ground, not the other red thing
+    with pytest.raises(DataError, match="no part of the picture fits"):
+        heal(picture, first, "", np.ones_like(first))
+    flat = np.full_like(picture, 128)
+    assert (heal(flat, first, "", np.ones_like(first)) == 128).all()  # plain ground may be run into
+
+
+def test_an_edit_that_the_editor_cannot_do_is_another_edit_s_turn(tmp_path):
+    synthesise("difference", Tabletop(3), tmp_path, edits="delete", editor=f"{__name__}:refuses", sets=0.0, unchanged=0.0)  # fmt: skip
+    assert not list(Dataset(tmp_path)) and '"cannot"' in (tmp_path / "rejected.jsonl").read_text()
+
+
+def test_added_things_stand_about_as_high_as_in_their_own_picture():
+    thing = Region("t", "dog", (40, 70, 20, 20))
+    lender = Scene("x:2", "", "2.png", 100, 100, regions=(thing,))
+    for taken, found in (((0, 0, 100, 20), True), ((0, 20, 100, 80), False)):  # free ground below, or at the top alone
+        scene = Scene("x:1", "", "1.png", 100, 100, regions=(Region("r", "bus", taken, crowd=True),))
+        ours, theirs = (canvas_of(s, np.full((100, 100, 3), 90, np.uint8)) for s in (scene, lender))
+        edit = EDITS["add"](rng(0), ours, load_editor("heal"), lambda fits, theirs=theirs: (theirs, theirs.things[0]))
+        assert (edit is not None) == found
+        if edit and edit.after:
+            assert abs(edit.after.box[1] + 20 - 90) < 25

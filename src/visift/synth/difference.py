@@ -21,7 +21,7 @@ from visift.core.seeds import rng
 from visift.core.types import Conversation, Picture, Scene, assistant, encode_rle, user
 from visift.sources.pictures import write_jpeg
 from visift.synth.difference_edits import EDITS, TARGETS, Canvas, Edit, canvas_of, donors_of, visible
-from visift.synth.difference_words import INSTRUCTIONS, SETS, difference
+from visift.synth.difference_words import INSTRUCTIONS, SETS, difference, plain
 from visift.synth.editors import Editor, load_editor
 from visift.synth.frame import Kind, Task, file_stem, provenance, row_id
 
@@ -45,6 +45,8 @@ def make(task: Task, item: tuple[Scene, ...]) -> Made:
     options = task.options
     kinds = _kinds(options["edits"])
     _check_targets(task)
+    if options["answers"] not in ("plain", "varied"):
+        raise UsageError(f"answers {options['answers']!r} is neither plain nor varied")
     scene, *lenders = item
     gen = rng(task.seed, "difference", scene.id)
     editor = load_editor(options["editor"])
@@ -131,7 +133,11 @@ class _Maker:
         for n in range(TRIES):
             kind = self.kinds[int(gen.integers(len(self.kinds)))] if n else self._least_used(gen)
             donors = donors_of(gen, self.lenders, self._lent)
-            edit = EDITS[kind](gen, self.canvas, self.editor, donors)
+            try:
+                edit = EDITS[kind](gen, self.canvas, self.editor, donors)
+            except DataError as e:  # the editor cannot do this one
+                why = e.what
+                continue
             if edit is None:
                 continue
             target = edit.before or edit.after
@@ -146,6 +152,12 @@ class _Maker:
             self.used.add(key)
             return edit
         raise DataError(why, where=f"scene {self.scene.id}")
+
+    def told(self, gen: np.random.Generator, edit: Edit | None, back: bool, short: bool = False) -> str:
+        """The answer, worded as the options say; `short`: it names no second picture."""
+        if self.task.options["answers"] == "plain":
+            return plain(edit, back)
+        return difference(gen, edit, self.scene, back, short)
 
     def _least_used(self, gen: np.random.Generator) -> str:
         done = [kind for kind, _ in self.used]
@@ -167,13 +179,15 @@ def _pair(maker: _Maker, gen: np.random.Generator, k: int) -> Conversation:
         edit = None
     elif back:
         pictures = pictures[::-1]
-    text = difference(gen, edit, maker.scene, back)
+    text = maker.told(gen, edit, back)
     asked = INSTRUCTIONS[number]
     turn = (
         user(0, 1, asked),
         user("First picture: ", 0, " Second picture: ", 1, f" {asked}"),
         user(f"{asked} ", 0, 1),
     )[int(gen.integers(3))]
+    if maker.task.options["answers"] == "plain":
+        turn = user("First there was ", 0, ". Now there is ", 1, ". What changed?")
     edits = [record(edit, 0 if back else 1, 1 if back else 0)] if edit else []
     return Conversation(
         f"{row_id('difference', maker.scene)}-{k}", pictures, (turn, assistant(text, "sentence")),
@@ -195,7 +209,7 @@ def _set(maker: _Maker, gen: np.random.Generator, k: int, size: int) -> Conversa
         pictures.append(maker.write(edit.image) if edit else maker.first())
         if edit:
             edits.append(record(edit, len(pictures) - 1, 0))
-        lines.append(f"Picture {len(pictures)}: {difference(gen, edit, maker.scene, back=False, short=True)}")
+        lines.append(f"Picture {len(pictures)}: {maker.told(gen, edit, back=False, short=True)}")
     if len(pictures) < SET_SIZES[0] or not edits:
         raise DataError(f"the scene offers {len(edits)} edits, too few for a set", where=f"scene {maker.scene.id}")
     parts: list[str | int] = []
@@ -220,5 +234,15 @@ def record(edit: Edit, image: int, original: int) -> dict[str, object]:
 
 
 KIND = Kind(
-    make, {"per_scene": 2, "sets": 0.2, "unchanged": 0.1, "edits": ",".join(EDITS), "editor": "heal", "targets": TARGETS[0]}, neighbours
+    make,
+    {
+        "per_scene": 2,
+        "sets": 0.2,
+        "unchanged": 0.1,
+        "edits": ",".join(EDITS),
+        "editor": "heal",
+        "targets": TARGETS[0],
+        "answers": "varied",
+    },
+    neighbours,
 )

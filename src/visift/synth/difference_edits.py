@@ -23,7 +23,8 @@ SEEN_BY = 24  # ... by so much each (mean over the channels, of 255); COCO's JPE
 LARGEST = {"modify": 0.4, "swap": 0.15, "delete": 0.12, "add": 0.12}  # of the picture's area
 SMALLEST, SMALLEST_TEXTURE = 0.006, 0.02
 BUILT_IN = frozenset({"sink", "dining table", "bed", "toilet", "oven", "refrigerator"})  # look torn out elsewhere
-FULL = 0.35  # of its own box: a thing that fills less is a fragment, or seen through others
+FULL = 0.4  # of its own box: a thing that fills less is a fragment, or seen through others
+LEVEL = 0.25  # of the picture's height: an added thing stands at most so much higher or lower than in its own picture
 ALIKE = (0.6, 1.7)  # area of a swapped-in thing over that of the thing it replaces
 HALF_TOUCHED = (0.12, 0.8)  # of the rim: a thing that others touch so much is not cut out; above, it lies on the other
 FEATHER = 0.6  # pixels: the soft border of what is pasted or painted
@@ -71,6 +72,19 @@ class Canvas:
     def pixels(self) -> int:
         return self.scene.width * self.scene.height
 
+    @property
+    def taken(self) -> np.ndarray:
+        """bool (H, W): where things stand, crowds and regions without a mask by their boxes."""
+        found = np.zeros((self.scene.height, self.scene.width), bool)
+        for thing in self.things:
+            found |= thing.mask
+        edited = {thing.region.id for thing in self.things}
+        for region in self.scene.regions:
+            if region.id not in edited and not region.stuff:
+                x, y, w, h = (int(v) for v in region.box)
+                found[max(y, 0) : y + h, max(x, 0) : x + w] = True
+        return found
+
 
 def canvas_of(scene: Scene, image: np.ndarray, targets: str = TARGETS[0]) -> Canvas:
     """Regions that are crowds, or whose mask is malformed or empty, are no things to edit."""
@@ -113,7 +127,8 @@ def suits(kind: str, canvas: Canvas, thing: Thing) -> bool:
 def whole(scene: Scene, region: Region, mask: np.ndarray) -> bool:
     """Whether a thing is in one piece and not cut by the picture's edge. `mask` bool (h, w) holds all of it."""
     x, y, w, h = region.box
-    if min(x, y) <= 2 or x + w >= scene.width - 2 or y + h >= scene.height - 2 or region.category in BUILT_IN:
+    edge = 2 if scene.width < 200 else 0.015 * scene.width  # annotators stop short of the edge
+    if min(x, y) <= edge or x + w >= scene.width - edge or y + h >= scene.height - edge or region.category in BUILT_IN:
         return False
     area = mask.sum()
     parts, _ = ndimage.label(mask)
@@ -154,13 +169,13 @@ def delete(gen: np.random.Generator, canvas: Canvas, editor: Editor, donors: Don
     thing = _choose(gen, canvas, "delete")
     if thing is None:
         return None
-    made, support = _erased(canvas.image, thing.mask, editor)
+    made, support = _erased(canvas, thing, editor)
     return Edit("delete", made, support, thing.region, None)
 
 
-def _erased(image: np.ndarray, mask: np.ndarray, editor: Editor) -> tuple[np.ndarray, np.ndarray]:
-    core = grow(mask, fine(image))
-    return blend(image, painted(editor, image, grow(core, 2), ""), core, 1.0)
+def _erased(canvas: Canvas, thing: Thing, editor: Editor) -> tuple[np.ndarray, np.ndarray]:
+    core = grow(thing.mask, fine(canvas.image))
+    return blend(canvas.image, painted(editor, canvas.image, grow(core, 2), "", canvas.taken), core, 1.0)
 
 
 def modify(gen: np.random.Generator, canvas: Canvas, editor: Editor, donors: Donors) -> Edit | None:
@@ -180,7 +195,7 @@ def modify(gen: np.random.Generator, canvas: Canvas, editor: Editor, donors: Don
         if known is not None:
             after = replace(after, attributes={**after.attributes, "colour": adjective})
     if editor.guided:
-        full = painted(editor, canvas.image, grow(thing.mask, 2), f"{adjective} {thing.region.category}")
+        full = painted(editor, canvas.image, grow(thing.mask, 2), f"{adjective} {thing.region.category}", canvas.taken)
     else:
         full = canvas.image.astype(np.float32)
         full[area] = outwards(paint, _inside(mask))
@@ -216,7 +231,8 @@ def _new_colour(gen: np.random.Generator, pixels: np.ndarray, known: str | None)
 
 
 def _tinted(crop: np.ndarray, mask: np.ndarray, colour: str, exact: bool) -> np.ndarray:
-    """The thing in `colour`: its light and shade stay, and unless `exact` a third of its own colours and of its brightness."""
+    """The thing in `colour`: its light and shade stay, and unless `exact` a third of its own colours and of its brightness;
+    a dark thing that turns bright gets the contrast of a bright one."""
     light = _luminance(crop)[..., None]
     middle = float(np.median(light[mask]))
     rgb = np.array(SWATCHES[colour], np.float32)
@@ -224,7 +240,9 @@ def _tinted(crop: np.ndarray, mask: np.ndarray, colour: str, exact: bool) -> np.
         target = _luminance(rgb)
         rgb = rgb * float(np.clip((0.65 * target + 0.35 * middle) / target, 0.6, 1.5))
     own = crop - light
-    return rgb + (light - middle) + (0.0 if exact else 0.3) * (own - np.median(own[mask], axis=0))
+    if exact:
+        return rgb + (light - middle)
+    return rgb * np.clip(light / max(middle, 1.0), 0.35, 1.7) + 0.3 * (own - np.median(own[mask], axis=0))
 
 
 def _textured(crop: np.ndarray, mask: np.ndarray, texture: str) -> np.ndarray:
@@ -260,10 +278,10 @@ def swap(gen: np.random.Generator, canvas: Canvas, editor: Editor, donors: Donor
     foot = (int(rows.max()), int(columns.min() + columns.max()) // 2)
     if editor.guided:
         core = grow(thing.mask, fine(canvas.image))
-        full = painted(editor, canvas.image, grow(core, 2), found[1].region.name)
+        full = painted(editor, canvas.image, grow(core, 2), found[1].region.name, canvas.taken)
         made, support = blend(canvas.image, full, core, 1.0)
     else:
-        empty, hole = _erased(canvas.image, thing.mask, editor)
+        empty, hole = _erased(canvas, thing, editor)
         made, pasted = _paste(empty, *found, foot)
         support = hole | pasted
     return Edit("swap", made, support, thing.region, found[1].region)
@@ -279,14 +297,9 @@ def add(gen: np.random.Generator, canvas: Canvas, editor: Editor, donors: Donors
     rows, columns = np.nonzero(thing.mask)
     height, width = int(rows.max() - rows.min()) + 1, int(columns.max() - columns.min()) + 1
     high, wide = canvas.scene.height, canvas.scene.width
-    taken = np.zeros((high, wide), np.int32)
-    for other in canvas.things:
-        taken += grow(other.mask, 3)
-    for region in canvas.scene.regions:  # crowds, and what has no mask of its own
-        x, y, w, h = (int(v) for v in region.box)
-        if region.crowd:
-            taken[y : y + h, x : x + w] += 1
-    total = np.pad(taken > 0, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    taken = canvas.taken
+    taken = grow(taken, 3) if taken.any() else taken
+    total = np.pad(taken, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     margin = fine(canvas.image)
     if high <= height + 2 * margin or wide <= width + 2 * margin:
         return None
@@ -298,16 +311,17 @@ def add(gen: np.random.Generator, canvas: Canvas, editor: Editor, donors: Donors
         - total[tops + height, lefts]
         + total[tops, lefts]
     )
-    free = np.flatnonzero(over == 0)
+    away = np.abs((tops + height) / high - rows.max() / theirs.scene.height)
+    free = np.flatnonzero((over == 0) & (away < LEVEL))
     if not len(free):
         return None
-    level = rows.max() / theirs.scene.height
-    best = free[np.argmin(np.abs((tops[free] + height) / high - level))]
+    best = free[np.argmin(away[free])]
     foot = (int(tops[best]) + height - 1, int(lefts[best]) + width // 2)
     if editor.guided:
         core = np.zeros((high, wide), bool)
         core[tops[best] : tops[best] + height, lefts[best] : lefts[best] + width] = True
-        made, support = blend(canvas.image, painted(editor, canvas.image, grow(core, 2), thing.region.name), core, 1.0)
+        full = painted(editor, canvas.image, grow(core, 2), thing.region.name, canvas.taken)
+        made, support = blend(canvas.image, full, core, 1.0)
     else:
         made, support = _paste(canvas.image, theirs, thing, foot)
     box = (float(lefts[best]), float(tops[best]), float(width), float(height))

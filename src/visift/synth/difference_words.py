@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from visift.core.types import Region, Scene
+from visift.synth.dialog.words import a, many, spoken
 from visift.synth.difference_edits import Edit
-from visift.synth.rules import NO_ARTICLE, plural, with_article
+from visift.synth.rules import NO_ARTICLE
 
 # Our own wording, as in `listing`.
 INSTRUCTIONS = (
@@ -94,12 +95,24 @@ def difference(gen: np.random.Generator, edit: Edit | None, scene: Scene, back: 
         if edit and edit.kind == "modify" and after and before.attributes != after.attributes:
             words["adjective"] = after.attributes["colour"]
     if after and edit:
-        words |= {"b": with_article(after.name), "bis": _verb(after, "is"), "bhas": _verb(after, "has")}
-        words |= {"a": f"{with_article(after.name)} {place(after, scene)}"}
+        words |= {"b": a(after.name), "bis": _verb(after, "is"), "bhas": _verb(after, "has")}
+        words |= {"a": f"{a(after.name)} {place(after, scene)}"}
         if before is None:
             words |= {"is": _verb(after, "is"), "has": _verb(after, "has")}
     words |= {f"{k[0].upper()}{k[1:]}": f"{v[0].upper()}{v[1:]}" for k, v in words.items() if v}
     return wordings[int(gen.integers(SHORT if short else len(wordings)))].format(**words)
+
+
+def plain(edit: Edit | None, back: bool) -> str:
+    """One wording for each kind of change, and no places: what a small model can learn to say."""
+    if edit is None:
+        return "Nothing changed."
+    before, after = (edit.after, edit.before) if back else (edit.before, edit.after)
+    if before is None or after is None:
+        return f"The {before.name} is gone." if before else f"{a(after.name).capitalize()} was added." if after else ""
+    if before.name == after.name:
+        return f"The {before.name} {'is no longer' if back else 'has become'} {edit.adjective}."
+    return f"The {before.name} has become {a(after.name)}."
 
 
 def definite(region: Region, scene: Scene, edit: Edit | None = None) -> str:
@@ -110,10 +123,10 @@ def definite(region: Region, scene: Scene, edit: Edit | None = None) -> str:
     others = [r for r in scene.regions if r.name == region.name and not (edit and r.id == _id(edit))]
     where = place(region, scene)
     if not others:
-        return f"the {region.name}"
+        return f"the {spoken(region.name)}"
     if any(place(r, scene) == where or r.crowd for r in others):
-        return f"one of the {plural(region.name)} {where}"
-    return f"the {region.name} {where}"
+        return f"one of the {many(region.name)} {where}"
+    return f"the {spoken(region.name)} {where}"
 
 
 def _id(edit: Edit) -> str:

@@ -32,28 +32,35 @@ from scipy import ndimage
 from visift.core.errors import DataError, UsageError, VisiftError
 from visift.core.seeds import rng
 
-Paint = Callable[[np.ndarray, np.ndarray, str], np.ndarray]
+Paint = Callable[..., np.ndarray]  # (image, mask, text), and for `shy` editors what they must not copy, bool (H, W)
 MIGAN = "migan/migan_pipeline_v2.onnx"  # under VISIFT_WEIGHTS
 REACH = 3  # a patch is looked for up to so many of the hole's longer side away
 SAMPLED = 300  # pixels of ring and hole by which patches are compared
 SHADE = 24  # brightness by which a patch is bent at most, on either side of its mean change (of 255)
 STRANGE = 1.3  # a patch that differs so much from its own rim, in the rim's spreads, holds a thing
+HELD = 0.02  # of a patch: where things cover more of it, it holds one
+THIN, PLAIN = (
+    6,
+    20,
+)  # pixels to the rim, and spread of the rim's colours (of 255), up to which a hole may just be run into
 TIMEOUT = 120.0  # seconds for one picture over HTTP
 
 
 @dataclass(frozen=True, slots=True)
 class Editor:
-    """`guided` editors paint what the text says; others fill with background."""
+    """`guided` editors paint what the text says; others fill with background. `shy` ones copy parts of the picture, and have
+    to be told where things stand."""
 
     paint: Paint
     guided: bool = False
+    shy: bool = False
 
 
 @lru_cache(maxsize=8)
 def load_editor(name: str) -> Editor:
     """Raises UsageError for a name that is none of the forms above, or whose weights or packages are missing."""
     if name in FILLS:
-        return Editor(FILLS[name])
+        return Editor(FILLS[name], shy=name == "heal")
     if name.startswith(("http://", "https://")):
         return Editor(over_http(name), guided=True)
     kind, _, rest = name.partition(":")
@@ -69,9 +76,10 @@ def load_editor(name: str) -> Editor:
     return Editor(found, guided=True)
 
 
-def painted(editor: Editor, image: np.ndarray, mask: np.ndarray, text: str) -> np.ndarray:
-    """The editor's picture as float32 (H, W, 3). Raises DataError when it is none of that size."""
-    made = np.asarray(editor.paint(image, mask, text))
+def painted(editor: Editor, image: np.ndarray, mask: np.ndarray, text: str, things: np.ndarray) -> np.ndarray:
+    """The editor's picture as float32 (H, W, 3); `things`, bool (H, W), is no background. Raises DataError when it is none of
+    that size, or when the editor cannot do it."""
+    made = np.asarray(editor.paint(image, mask, text, *([things] if editor.shy else [])))
     if made.shape != image.shape or made.dtype != np.uint8:
         raise DataError(f"the editor returned {made.dtype} {made.shape}, uint8 {image.shape} is needed")
     return made.astype(np.float32)
@@ -140,11 +148,17 @@ def diffusion(image: np.ndarray, mask: np.ndarray, text: str = "") -> np.ndarray
     return _put_back(image, area, filled)
 
 
-def heal(image: np.ndarray, mask: np.ndarray, text: str = "") -> np.ndarray:
+def heal(image: np.ndarray, mask: np.ndarray, text: str = "", things: np.ndarray | None = None) -> np.ndarray:
     """Another part of the picture in place of the hole: the one whose rim looks most like the hole's and which holds no
-    thing of its own; the difference along the rim is spread over it. Where there is none: `diffusion`."""
-    best = _best_shift(image, mask)
+    thing of its own, nor one of `things`, bool (H, W); the difference along the rim is spread over it.
+
+    Where there is none: `diffusion`, in thin holes and on plain ground. Raises DataError elsewhere: it would be a smear.
+    """
+    best = _best_shift(image, mask, np.zeros_like(mask) if things is None else things)
     if best is None:
+        near = image[grow(mask, 5) & ~mask]
+        if near.size and near.std(axis=0).max() > PLAIN and ndimage.distance_transform_edt(mask).max() > THIN:
+            raise DataError("no part of the picture fits in its place")
         return diffusion(image, mask)
     dy, dx = best
     area = window(mask, 6)
@@ -160,7 +174,7 @@ def heal(image: np.ndarray, mask: np.ndarray, text: str = "") -> np.ndarray:
     return _put_back(image, area, np.where(hole[..., None], source + away, image[area]))
 
 
-def _best_shift(image: np.ndarray, mask: np.ndarray) -> tuple[int, int] | None:
+def _best_shift(image: np.ndarray, mask: np.ndarray, things: np.ndarray) -> tuple[int, int] | None:
     """(dy, dx) of the patch that fits, None where each leaves the picture or holds a thing."""
     height, width = mask.shape
     rows, columns = np.nonzero(mask)
@@ -196,7 +210,8 @@ def _best_shift(image: np.ndarray, mask: np.ndarray) -> tuple[int, int] | None:
     mean, spread = theirs.mean(axis=1, keepdims=True), theirs.std(axis=1, keepdims=True) + 6
     strange = (np.abs(at(inside) - mean) / spread).clip(0, 4).mean(axis=(1, 2))  # about .7 where it is all one texture
     far = np.hypot(dy, dx) / (REACH * side)
-    cost = np.where(strange < STRANGE, misfit * (0.5 + strange) + 3 * far, np.inf)
+    held = things[inside[:, 0] + dy[:, None], inside[:, 1] + dx[:, None]].mean(axis=1)
+    cost = np.where((strange < STRANGE) & (held < HELD), misfit * (0.5 + strange) + 3 * far, np.inf)
     best = int(np.argmin(cost))
     return (int(dy[best]), int(dx[best])) if np.isfinite(cost[best]) else None
 
