@@ -24,7 +24,7 @@ def synth(
     run: RunOptions,
     teacher: TeacherOptions,
     dialog: DialogOptions,
-    answers: Annotated[str | None, typer.Option(help="Wording of lists: plain (default) or varied.")] = None,
+    answers: Annotated[str | None, typer.Option(help="Wording: plain (default of lists) or varied (default of differences).")] = None,
     editor: Annotated[
         str | None,
         typer.Option(help="difference: heal (default), diffusion, migan[:FILE.onnx], http(s)://… or MODULE:FUNCTION."),
@@ -36,6 +36,9 @@ def synth(
     ] = None,
     attention_of: Annotated[
         str | None, typer.Option(help="difference: the model whose attention says what is ignored: a folder or hub id.")
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="demonstration: of odd-one-out,story,pattern,… (default: all eleven).")
     ] = None,
     per_scene: Annotated[int | None, typer.Option(help="difference, demonstration: rows a scene (default 2).")] = None,
     as_json: Json = False,
@@ -55,7 +58,7 @@ def synth(
         found = Diagnosed(found, attention_of)
     with teacher.asked(out) as asked:
         card = synthesise(
-            kind, found, out, teacher=asked, answers=answers, editor=editor, edits=edits, targets=targets, per_scene=per_scene,
-            **run.given(), **tags.given(), **dialog.given(),
+            kind, found, out, teacher=asked, answers=answers, editor=editor, edits=edits, targets=targets, tasks=tasks,
+            per_scene=per_scene, **run.given(), **tags.given(), **dialog.given(),
         )  # fmt: skip
     print_card(card, out, as_json)

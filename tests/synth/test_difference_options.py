@@ -1,18 +1,24 @@
-"""Difference pairs about what a model ignores, or looks at most."""
+"""Difference pairs about what a model ignores, or looks at most; and in plain words."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from visift.cli.main import app
 from visift.core.dataset import Dataset
 from visift.core.errors import UsageError
+from visift.core.types import Region
+from visift.models.builtin.lessons import difference_sentences
 from visift.sources.tabletop import Tabletop
+from visift.synth.difference_edits import Edit
+from visift.synth.difference_words import plain
 from visift.synth.frame import synthesise
 
 
@@ -75,3 +81,40 @@ def test_the_command_asks_a_model(tmp_path: Path) -> None:
     assert run.exit_code == 0
     edits = [e for row in Dataset(tmp_path / "d") for e in row.meta["edits"] if e["edit"] != "add"]
     assert edits and all(e["significance"] > 0 for e in edits)
+
+
+def test_plain_words_by_hand() -> None:
+    def thing(colour: str, shape: str = "star") -> Region:
+        return Region(f"{colour} {shape}", shape, (0, 0, 9, 9), None, {"colour": colour})
+
+    def made(kind: str, before: Region | None, after: Region | None, adjective: str = "") -> Edit:
+        return Edit(kind, np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), bool), before, after, adjective)
+
+    red, orange = thing("red"), thing("orange", "moon")
+    assert plain(None, False) == "Nothing changed."
+    assert plain(made("delete", red, None), False) == "The red star is gone."
+    assert plain(made("delete", red, None), True) == "A red star was added."
+    assert plain(made("add", None, orange), False) == "An orange moon was added."
+    assert plain(made("swap", red, orange), False) == "The red star has become an orange moon."
+    assert plain(made("modify", red, thing("blue"), "blue"), True) == "The blue star has become a red star."
+    dog = Region("d", "dog", (0, 0, 9, 9))
+    assert plain(made("modify", dog, dog, "striped"), False) == "The dog has become striped."
+    assert plain(made("modify", dog, dog, "striped"), True) == "The dog is no longer striped."
+
+
+def test_plain_pairs_are_what_the_base_was_taught(tmp_path: Path) -> None:
+    synthesise("difference", Tabletop(8, seed=4), tmp_path / "d", answers="plain", sets=0.3, unchanged=0.3)
+    line = re.compile(
+        r"(Picture \d: )?(Nothing changed\.|(The|An?) [a-z ]+ (is gone|was added|has become an? [a-z ]+)\.)"
+    )
+    taught = {
+        re.sub(r"[a-z]+ [a-z]+ [a-z]+(?= (is|has|was)|\.)", "X", difference_sentences(np.random.default_rng(k)).answer)
+        for k in range(40)
+    }
+    assert taught == {"Nothing changed.", "The X is gone.", "A X was added.", "The X has become a X."}
+    for row in Dataset(tmp_path / "d"):
+        assert all(line.fullmatch(said) for said in row.turns[1].text.split("\n"))
+        if len(row.images) == 2:
+            assert row.turns[0].text == "First there was . Now there is . What changed?"
+    with pytest.raises(UsageError, match="answers 'short' is neither plain nor varied"):
+        synthesise("difference", Tabletop(2), tmp_path / "e", answers="short")
