@@ -220,6 +220,8 @@ def test_logits_choose_the_likeliest_choice(base: str, tmp_path: Path) -> None:
         assert row["text"] == max(scores, key=scores.get) and row["finish"] == "stop" and max(scores.values()) < 0
     with pytest.raises(UsageError, match="unknown mode 'guess'"):
         answer("t", base, questions, tmp_path / "b.jsonl", mode="guess")
+    with pytest.raises(UsageError, match="has no options, and its reference is neither yes nor no"):
+        answer("t", base, tiny_data.dataset(tmp_path / "open", 3), tmp_path / "c.jsonl", mode="logits")
 
 
 def test_answers_to_other_requests_are_not_overwritten(base: str, questions: Path, tmp_path: Path) -> None:

@@ -68,6 +68,11 @@ def answer(
     if shuffle_images is not None:
         shown = (shuffled(c, shuffle_images) for c in shown)
     asked = [Question(c, _request(known, c, decoding)) for c in shown]
+    if mode == "logits" and (open_ended := next((q for q in asked if not _has_choices(q.conversation)), None)):
+        raise UsageError(
+            "has no options, and its reference is neither yes nor no", where=f"conversation {open_ended.conversation.id}",
+            remedy="use mode generate",
+        )  # fmt: skip
     if repeated := len(asked) - len({q.conversation.id for q in asked}):
         raise DataError(f"{repeated} question ids occur more than once", where=questions)
     done = _read_done(out, {q.conversation.id: q.request for q in asked})
@@ -105,6 +110,11 @@ def answer(
         **({"protocol": rounds.name, "lengths": lengths(rows)} if rounds else {}),
         **{k: sum(r.finish == k for r in rows) for k in finishes},
     }
+
+
+def _has_choices(c: Conversation) -> bool:
+    """Options, or yes and no; a question without a reference is taken to be a yes/no question."""
+    return bool(c.meta.get("options")) or (c.reference or "yes").strip().strip(".").lower() in ("yes", "no")
 
 
 def shuffled(c: Conversation, seed: int) -> Conversation:
