@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import sys
+import types
 from collections.abc import Iterator
 
 import pytest
 
-from visift.core.errors import UsageError
+from visift.core.errors import UsageError, VisiftError
 from visift.core.executor import AHEAD, CHUNK, map_ordered
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
@@ -41,4 +43,17 @@ def test_bad_settings() -> None:
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="ray is installed")
 def test_ray_missing_says_what_to_install() -> None:
     with pytest.raises(UsageError, match=r"visift\[ray\]"):
+        list(map_ordered(math.sqrt, [1], executor="ray"))
+
+
+def test_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**options: object) -> None:
+        raise Exception("The node timed out.\nThe raylet failed.")  # as Ray raises it
+
+    ray, exceptions = types.ModuleType("ray"), types.ModuleType("ray.exceptions")
+    vars(ray).update(init=init, is_initialized=lambda: False, exceptions=exceptions)
+    vars(exceptions).update(RayTaskError=RuntimeError)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setitem(sys.modules, "ray.exceptions", exceptions)
+    with pytest.raises(VisiftError, match=r"did not start \(The node timed out. The raylet failed.\)"):
         list(map_ordered(math.sqrt, [1], executor="ray"))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visift.core.errors import DataError
-from visift.core.rle import decode_box, fills, runs_of
+from visift.core.rle import decode_box, encode_box, fills, runs_of
 from visift.core.types import Region, encode_rle
 
 
@@ -29,7 +29,9 @@ def test_box_equals_the_mask(height: int, width: int, share: float, seed: int) -
     whole = np.zeros_like(mask)
     whole[y : y + part.shape[0], x : x + part.shape[1]] = part
     assert np.array_equal(whole, mask)
-    assert not mask.any() or (part[0].any() and part[-1].any() and part[:, 0].any() and part[:, -1].any())
+    if mask.any():
+        assert part[0].any() and part[-1].any() and part[:, 0].any() and part[:, -1].any()
+        assert encode_box(part, x, y, height, width) == encode_rle(mask)["counts"]
 
 
 def test_long_runs() -> None:

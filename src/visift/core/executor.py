@@ -82,7 +82,15 @@ def _on_ray(fn: Callable[[Item], Result], items: Iterable[Item], workers: int) -
     started = not ray.is_initialized()
     if started:
         here = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
-        ray.init(log_to_driver=False, **here)
+        try:
+            ray.init(log_to_driver=False, **here)
+        except (
+            Exception
+        ) as e:  # its errors share no base: a node that does not come up, an address where nobody answers
+            raise VisiftError(
+                f"Ray did not start ({' '.join(str(e).split())[:200]})",
+                remedy="is RAY_ADDRESS right, and the machine idle?",
+            ) from e
     task, shared = ray.remote(_run), ray.put(fn)
 
     def collect(handle: Any) -> list[Result]:

@@ -1,4 +1,4 @@
-"""The runs inside a compressed COCO RLE: to check them, and to decode no more than the box they lie in.
+"""The runs inside a compressed COCO RLE: to check them, and to decode and encode no more than the box they lie in.
 
 pycocotools decodes runs that do not fill the picture into uninitialised memory, and always the whole picture.
 """
@@ -45,11 +45,26 @@ def decode_box(counts: str, height: int) -> tuple[np.ndarray, int, int]:
     starts, stops = starts[stops > starts], stops[stops > starts]
     if not starts.size:
         return np.zeros((0, 0), dtype=bool), 0, 0
-    left, right = int(starts[0]) // height, (int(stops[-1]) - 1) // height + 1
-    steps = np.zeros((right - left) * height + 1, dtype=np.int8)
-    steps[starts - left * height] = 1
-    steps[stops - left * height] -= 1
-    strip = np.cumsum(steps[:-1], dtype=np.int8).view(bool).reshape(right - left, height).T
-    rows = np.flatnonzero(strip.any(axis=1))
-    top, bottom = int(rows[0]), int(rows[-1]) + 1
-    return strip[top:bottom], left, top
+    (first_column, first_row), (last_column, last_row) = np.divmod(starts, height), np.divmod(stops - 1, height)
+    left, top, bottom = int(first_column[0]), int(first_row.min()), int(last_row.max()) + 1
+    if (first_column != last_column).any():  # a run goes on at the top of the next column
+        top, bottom = 0, height
+    w, h = int(last_column[-1]) + 1 - left, bottom - top
+    steps = np.zeros(w * h + 1, dtype=np.int8)
+    steps[(first_column - left) * h + first_row - top] = 1
+    steps[(last_column - left) * h + last_row - top + 1] -= 1  # 0 where the next run starts at once
+    return np.cumsum(steps[:-1], dtype=np.int8).view(bool).reshape(w, h).T, left, top
+
+
+def encode_box(mask: np.ndarray, x: int, y: int, height: int, width: int) -> str:
+    """The counts of a picture of that size, empty but for the bool (h, w) `mask` with its corner at x, y."""
+    from pycocotools import mask as coco_mask
+
+    columns = np.zeros((mask.shape[1], height), dtype=bool)
+    columns[:, y : y + mask.shape[0]] = mask.T
+    flat, start, end = columns.ravel(), x * height, width * height
+    turns = start + 1 + np.flatnonzero(flat[1:] != flat[:-1])
+    edges = [[0], [start] if flat[0] else [], turns, [start + flat.size] if flat[-1] else [], [end]]
+    runs = np.diff(np.concatenate(edges).astype(np.int64))
+    counts = runs[: -1 if runs[-1] == 0 else None].tolist()
+    return str(coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)["counts"].decode())

@@ -17,11 +17,8 @@ Colour = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
 BLACK: Colour = (0, 0, 0)
 
-CLEAR_DIGITS = (
-    12.5,
-    9.5,
-    7.5,
-)  # pixels a digit is high in what the model sees; the smaller ones where it would hide things
+# pixels a digit is high in what the model sees; the smaller ones where it would hide things
+CLEAR_DIGITS = (12.5, 9.5, 7.5)
 SMALLEST_DIGIT = 12  # pixels on the drawn picture, however small that is; the smaller ones in proportion
 CLEAR_PAD = 0.1  # of the digit's height, on every side; at least 1 pixel
 OVERSIZE = 8  # digits are drawn this many times larger, then averaged down

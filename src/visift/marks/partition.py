@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from visift.core.errors import DataError
-from visift.core.rle import decode_box
-from visift.core.types import RLE, Region, encode_rle
+from visift.core.rle import decode_box, encode_box
+from visift.core.types import RLE, Region
 
 PAPER_MIN_AREA = 110  # pixels, in a picture whose shorter side is 640
 PAPER_SHORT_SIDE = 640
@@ -26,10 +26,7 @@ class Piece:
 
     def rle(self, height: int, width: int) -> RLE:
         """The piece as RLE of the whole picture."""
-        x, y, w, h = self.box
-        full = np.zeros((height, width), dtype=np.uint8, order="F")
-        full[y : y + h, x : x + w] = self.mask
-        return encode_rle(full)
+        return {"size": [height, width], "counts": encode_box(self.mask, *self.box[:2], height, width)}
 
 
 @dataclass(frozen=True, slots=True)

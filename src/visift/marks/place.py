@@ -50,10 +50,13 @@ def _coarse_to_fine(mask: np.ndarray) -> np.ndarray | None:
         for low, high in zip(hopeful.min(axis=0), hopeful.max(axis=0), strict=True)
     )
     corner = np.array([part.start for part in window])
+    if len(hopeful) * (2 * reach + 1) > mask.size:
+        return None
     across = _distance_across(full[window])
-    best = int(_squared(across, _pixels(hopeful[depth[tuple(hopeful.T)].argmax()][None]) - corner, reach).max())
-    points = _pixels(hopeful[depth[tuple(hopeful.T)] + spread >= best**0.5]) - corner
-    points = points[across[points[:, 0], points[:, 1]] >= best**0.5]
+    # the middle pixel of each hopeful cell: no other of the cell is 3 deeper
+    middle = _squared(across, hopeful * CELL + CELL // 2 - corner, reach) ** 0.5
+    points = _pixels(hopeful[middle + 3 >= middle.max()]) - corner
+    points = points[across[points[:, 0], points[:, 1]] >= middle.max()]
     if len(points) * (2 * reach + 1) > 2 * mask.size:
         return None
     squared = _squared(across, points, reach)
@@ -80,23 +83,23 @@ def _distance_across(mask: np.ndarray) -> np.ndarray:
     """
     width = mask.shape[1]
     columns = np.arange(width, dtype=np.int16 if width < 1 << 13 else np.int32)
-    beyond = np.multiply(mask, 2 * width, dtype=columns.dtype)
-    outside = columns * ~mask
-    left = np.maximum.accumulate(outside - beyond, axis=1)
-    right = np.minimum.accumulate((outside + beyond)[:, ::-1], axis=1)[:, ::-1]
+    beyond = columns.dtype.type(2 * width)
+    left = np.maximum.accumulate(np.where(mask, -beyond, columns), axis=1)
+    right = np.minimum.accumulate(np.where(mask, beyond, columns)[:, ::-1], axis=1)[:, ::-1]
     return np.minimum(columns - left, right - columns)
 
 
 def _squared(across: np.ndarray, points: np.ndarray, reach: int) -> np.ndarray:
-    """Squared distance to the outside of each of `points` (n, 2), none farther than `reach`: int64 (n,).
+    """Squared distance to the outside of each of `points` (n, 2), none farther than `reach`: int32 or int64 (n,).
 
     The nearest outside pixel lies some rows up or down, and there as near across as any.
     """
     steps = np.arange(-reach, reach + 1)
-    rows = points[:, :1] + steps
-    inside = (rows >= 0) & (rows < across.shape[0])  # other rows lie beyond the picture, whose border is outside
-    near = across[np.where(inside, rows, 0), points[:, 1:]].astype(np.int64)
-    return (np.where(inside, near, 1 << 20) ** 2 + steps**2).min(axis=1)
+    # a row beyond the picture counts as its border, which is outside and nearer
+    rows = np.clip(points[:, :1] + steps, 0, across.shape[0] - 1)
+    near = across.ravel().take(rows * across.shape[1] + points[:, 1:])
+    near = near.astype(np.int32 if across.dtype == np.int16 else np.int64)
+    return (near * near + (steps * steps).astype(near.dtype)).min(axis=1)
 
 
 def place_glyphs(

@@ -10,14 +10,8 @@ from visift.core.errors import DataError
 from visift.core.files import sha256_file
 
 FILES = ("*.json", "*.safetensors")
-IGNORED = (
-    "memory_",
-    "mask_downsample",
-    "object_pointer",
-    "occlusion",
-    "no_memory_pos",
-    "temporal",
-)  # SAM 2's for video
+# of SAM 2's weights, what only video needs
+IGNORED = ("memory_", "mask_downsample", "object_pointer", "occlusion", "no_memory_pos", "temporal")
 
 
 def device() -> str:
