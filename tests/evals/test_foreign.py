@@ -51,7 +51,11 @@ def pope_files(folder: Path, typo: bool = True) -> dict[str, Path]:
 
 
 def test_pope_of_llava(tmp_path):
-    result = score("pope", **pope_files(tmp_path), format="llava")
+    files = pope_files(tmp_path)
+    (files["references"] / "llava_pope_test.jsonl").write_bytes(
+        files["questions"].read_bytes()
+    )  # as in LLaVA's own folder
+    result = score("pope", **files, format="llava")
     # adversarial 1; popular tp 6 fp 6: 2/3; random tp 5 fn 1: 10/11
     f1 = {"adversarial": 1.0, "popular": 2 / 3, "random": 10 / 11}
     assert {g: r["f1"]["value"] for g, r in result["groups"].items()} == pytest.approx(f1)

@@ -28,10 +28,16 @@ def thing(asked: str) -> str:
 
 
 def label_rows(path: Path) -> Iterator[tuple[str, str, str, str]]:
-    """(split, picture, question, label) of a label file or the folder of the three; the split stands in the file's name."""
+    """(split, picture, question, label) of a label file or the folder of the three; the split stands in the file's name. Beside
+    such files in a folder others are something else."""
     number = 0
-    for file in sorted(path.glob("*.json*")) if path.is_dir() else [path]:
-        split = next((s for s in SPLITS if s in file.name.lower()), "")
+    files = {
+        f: next((s for s in SPLITS if s in f.name.lower()), "")
+        for f in (sorted(path.glob("*.json*")) if path.is_dir() else [path])
+    }
+    for file, split in files.items():
+        if not split and any(files.values()):
+            continue
         for number, row in enumerate(rows_of(file), 1):
             where = f"{file}:{number}"
             label = yes_no.label(get(row, "label", str, where), where)
