@@ -28,7 +28,7 @@ from visift.models.builtin.pretrain import (
     rate,
 )
 from visift.models.builtin.tokenizer import train_tokenizer
-from visift.sources.tabletop import COLOURS, SHAPES, SIDE, SIZES, Tabletop, draw_things, place_things
+from visift.sources.tabletop import COLOURS, SHAPES, SIDE, SIZES, Tabletop, Thing, draw_things, place_things
 from visift.synth.frame import synthesise
 
 
@@ -82,6 +82,20 @@ def test_digits_keep_clear_of_objects():
             half = t.diameter // 2
             square = np.s_[t.y - half : t.y + half, t.x - half : t.x + half]
             assert np.array_equal(before[square], picture[square])
+
+
+def test_stickers_cover_the_middle_of_some_things_and_bear_no_number():
+    assert not set(lessons.LETTERS) & set("0123456789")
+    things = [Thing("circle", "red", "large", 30, 30, 36), Thing("square", "blue", "large", 80, 80, 36)]
+    covered = 0
+    for index in range(40):
+        picture = np.zeros((112, 112, 3), np.uint8)
+        lessons.paste_stickers(rng("test", index), picture, things)
+        changed = np.argwhere(picture.any(-1))
+        covered += sum(bool(len(changed)) and bool(picture[t.y - 8 : t.y + 9, t.x - 8 : t.x + 9].any()) for t in things)
+        for y, x in changed:
+            assert any(max(abs(x - t.x), abs(y - t.y)) <= 14 for t in things)
+    assert 20 <= covered <= 60  # of 80: half of them, and black ones do not show on black
 
 
 def test_a_round_points_at_the_patches_of_what_it_is_about(tokenizer):

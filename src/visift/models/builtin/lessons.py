@@ -1,7 +1,8 @@
 """What the built-in base model is taught: what a real VLM can do before it has seen a tag on an object or a difference task.
 
-Captions and untagged questions in every response form, single digits on empty ground, rows with 2-4 pictures,
-multi-round rows, text-only sentences about differences. Never a number on an object, never two pictures compared.
+Captions and untagged questions in every response form, single digits on empty ground, things partly covered by blank
+or lettered stickers, rows with 2-4 pictures, multi-round rows, text-only sentences about differences. Never a number on
+an object, never two pictures compared.
 A lesson is rows of pictures and (question, answer) rounds, made from scenes and a generator.
 """
 
@@ -260,6 +261,7 @@ def difference_sentences(gen: np.random.Generator) -> Asked:
     return Asked(f"First there was {before}. Now there is {after}. What changed?", answer)
 
 
+LETTERS = "ABCDEFGHJKLMNPRTUVWXYZ"  # those that look like digits are left out
 FONT_SIZES = tuple(range(11, 19))
 _FONTS = {size: ImageFont.load_default(size) for size in FONT_SIZES}
 
@@ -303,6 +305,29 @@ def paste_digits(
         found.append((int(digit), x, y))
     picture[:] = np.asarray(image)
     return found
+
+
+def paste_stickers(gen: np.random.Generator, picture: np.ndarray, things: list[Thing]) -> None:
+    """Half of the things get a small box on them, in place: blank, or with a letter.
+
+    What lies beneath stays the answer and the label of its patches, so the tower learns to see through what covers the
+    middle of a thing, as a real one does. Never a number.
+    """
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image)
+    for t in things:
+        if gen.random() < 0.5:
+            continue
+        x, y = (int(v) + int(gen.integers(-4, 5)) for v in (t.x, t.y))
+        w, h = (int(v) for v in gen.integers((9, 12), (15, 17)))
+        paper, ink = ("white", "black") if gen.random() < 0.5 else ("black", "white")
+        if gen.random() < 0.2:
+            paper = tuple(int(v) for v in gen.integers(0, 256, 3))
+        draw.rectangle((x - w // 2, y - h // 2, x + w // 2, y + h // 2), fill=paper)
+        if gen.random() < 0.7:
+            letter = LETTERS[int(gen.integers(len(LETTERS)))]
+            draw.text((x, y), letter, font=_FONTS[FONT_SIZES[int(gen.integers(5))]], fill=ink, anchor="mm")
+    picture[:] = np.asarray(image)
 
 
 def digit_rounds(gen: np.random.Generator, digits: list[tuple[int, int, int]]) -> list[Asked]:

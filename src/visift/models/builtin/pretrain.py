@@ -80,7 +80,10 @@ def make_row(gen: np.random.Generator, simple: bool, hard: float) -> Row:
     def scene() -> lessons.Scene:
         level = int(gen.integers(1, 3)) if gen.random() < hard else 0
         things = place_things(gen, level)
-        row.pictures.append(draw_things(gen, things, level)[0])
+        picture = draw_things(gen, things, level)[0]
+        if gen.random() < 0.5:
+            lessons.paste_stickers(gen, picture, things)
+        row.pictures.append(picture)
         row.labels.append(lessons.patch_labels(things, []))
         return lessons.scene_of(things)
 
