@@ -16,7 +16,11 @@ def export(
     ],
     out: Annotated[Path, typer.Option(help="The folder to write.")],
     to: Annotated[
-        str, typer.Option("--to", help="lmms-eval; or sheets: blind rating sheets for people.")
+        str,
+        typer.Option(
+            "--to",
+            help="lmms-eval; sheets: blind rating sheets for people; demon: our demonstrations in DEMON's format.",
+        ),
     ] = "lmms-eval",
     references: Annotated[Path | None, typer.Option(help="The benchmark's labels, where they lie apart.")] = None,
     images: Annotated[
@@ -54,6 +58,11 @@ def export(
     elif to == "sheets":
         result = rating_sheets(task, dataset, out, answers or [], raters=raters, seed=seed)
         line = f"{out}: {raters} sheets of {result['rows']} questions; filled in: visift score {task} --answers {out}"
+    elif to == "demon":
+        from visift.evals.demon_cousin import export as to_demon
+
+        result = to_demon(dataset, out)
+        line = f"{out}: " + ", ".join(f"{n} {name}" for name, n in result["samples"].items())
     else:
-        raise UsageError(f"{to!r} is nothing to export to", remedy="--to lmms-eval, or --to sheets")
+        raise UsageError(f"{to!r} is nothing to export to", remedy="--to lmms-eval, --to sheets or --to demon")
     print(json.dumps(result) if as_json else line)

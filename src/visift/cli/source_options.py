@@ -33,6 +33,9 @@ class SourceOptions:
     tabletop: Annotated[
         int | None, typer.Option("--tabletop", help="This many scenes of the built-in world.", rich_help_panel=PANEL)
     ] = None
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Tabletop scenes that no training split has.", rich_help_panel=PANEL)
+    ] = False
     segmenter: Annotated[
         str | None,
         typer.Option(help="For pictures without annotations: sam2-onnx, sam, sam2 or panoptic.", rich_help_panel=PANEL),
@@ -79,7 +82,9 @@ class SourceOptions:
                 raise UsageError("--tabletop and --images exclude each other")
             from visift.sources.tabletop import Tabletop
 
-            return Tabletop(self.tabletop, seed=seed)
+            return Tabletop(self.tabletop, seed=seed, split="held-out" if self.held_out else "train")
+        if self.held_out:
+            raise UsageError("--held-out is for the tabletop", remedy="pass --tabletop N, or name held-out pictures")
         if self.images is None:
             raise UsageError("a source is missing", remedy="pass --images DIR with --annotations FILE, or --tabletop N")
         if self.annotations or self.captions or self.panoptic or self.lvis:

@@ -302,15 +302,21 @@ def facts(gen: Gen, pool: Sequence[Shown]) -> Sample | None:
     if found is None:
         return None
     kind, pictures = found
-    others = [x for x in _kinds(pool) if x != kind and all(p.has(x) is False for p in pictures)]
+    right = next(k for k, p in enumerate(pictures) if p.has(kind))
+    others = [x for x in _kinds(pool) if pictures[right].has(x) is False]
     if len(others) < 2:
         return None
     listed = [kind, *_some(gen, others, 2)]
-    prices = [int(v) for v in gen.permutation(np.arange(2, 30))[:3]]
+    prices = _two_digits(gen, 3)
     table = "; ".join(f"{spoken(listed[k])}: {prices[k]} coins" for k in gen.permutation(3))
-    body = (f"Price list: {table}. ", *_in_a_row(2), f" Question: Which picture shows what costs {prices[0]} coins?")
+    question = f" Question: One thing of the list is in picture {right + 1}. How many coins does it cost? Answer:"
     instruction = "Use the price list and the pictures to answer."
-    return Sample(instruction, body, pictures, _right(pictures, kind), "phrase", _names(2))
+    body = (f"Price list: {table}. ", *_in_a_row(2), question)
+    return Sample(instruction, body, pictures, prices[0], "number", tuple(_some(gen, prices, 3)))
+
+
+def _two_digits(gen: Gen, number: int) -> tuple[str, ...]:
+    return tuple(str(int(v)) for v in gen.permutation(np.arange(10, 100))[:number])
 
 
 def read(gen: Gen, pool: Sequence[Shown]) -> Sample | None:
@@ -319,7 +325,7 @@ def read(gen: Gen, pool: Sequence[Shown]) -> Sample | None:
     if found is None:
         return None
     kind, pictures = found
-    labels = tuple(str(int(v)) for v in gen.permutation(np.arange(10, 100))[:2])
+    labels = _two_digits(gen, 2)
     right = labels[next(k for k, p in enumerate(pictures) if p.has(kind))]
     instruction = f"Which number is printed on the picture with {a(kind)}?"
     return Sample(instruction, _in_a_row(2), pictures, right, "number", tuple(_some(gen, labels, 2)), labels)

@@ -24,6 +24,7 @@ from visift.evals import metrics, parse
 from visift.evals.load_answers import own_or, recipe_of, source
 from visift.evals.rouge import rouge_l
 from visift.evals.task import Files, Metric, Question, Reply, Rows, Sums, Task, Total, Verdict
+from visift.synth.demonstration_tasks import COUSINS as DEMONSTRATIONS
 
 OPEN = {
     "dialogue": ("ALFRED", "MMCoQA"),
@@ -37,6 +38,10 @@ CHOICE = {
     "multi_image": ("Gibson", "nuScenes", "VISION", "Fashion200K", "MIT-States_PropertyCoherence", "MIT-States_StateCoherence",
                     "RecipeQA_ImageCoherence", "NLVR2", "VizWiz"),
 }  # fmt: skip
+COUSINS = {  # small tasks of our own in DEMON's format (`visift export demon --to demon`), each in its category
+    category: tuple(f"{world}-{task}" for world in ("tabletop", "coco") for task in tasks)
+    for category, tasks in {**DEMONSTRATIONS, "relation": (*DEMONSTRATIONS["relation"], "difference")}.items()
+}
 PICTURED = {  # picture options, and the names under which the published script knows them
     "published": ("recipeqa-RecipeQA_VisualCloze", "RecipeQA_ImageCoherence", "COMICS_Panel"),
     "fixed": ("RecipeQA_VisualCloze", "RecipeQA_ImageCoherence", "COMICS_Panel"),
@@ -51,12 +56,16 @@ def _key(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower().removeprefix("recipeqa-"))
 
 
-NAMES = {_key(d): d for family in (OPEN, CHOICE) for ds in family.values() for d in ds} | ALIASES
+NAMES = {_key(d): d for family in (OPEN, CHOICE, COUSINS) for ds in family.values() for d in ds} | ALIASES
 
 
 def plain_name(dataset: str) -> str:
     """The name in the tables above for a folder's name, whatever its prefix, case and separators."""
     return NAMES.get(_key(dataset), dataset)
+
+
+def is_open(name: str) -> bool:
+    return any(name in (*names, *COUSINS[category]) for category, names in OPEN.items())
 
 
 class Gold(TypedDict):
@@ -125,7 +134,7 @@ def read_core(path: Path, dataset: str, rules: str, asking: bool = False) -> lis
     kind = get(get(core, "metadata", dict, str(path), {}), "question_type", str, str(path), "")
     name = plain_name(dataset)
     if not kind:  # ALFRED's says nothing
-        kind = "open-ended" if any(name in names for names in OPEN.values()) else "multi-choice"
+        kind = "open-ended" if is_open(name) else "multi-choice"
     if kind not in ("open-ended", "multi-choice"):
         raise DataError(f"question_type {kind!r} is neither open-ended nor multi-choice", where=path)
     templates = get(core.get("metadata", {}), "task_instruction", list, str(path), [])
@@ -287,8 +296,8 @@ def mean_of_means(name: str, totals: list[Total]) -> Total:
     return Total(name, of)
 
 
-BY_CHOICE = [mean_of(name, "right", "choice", datasets) for name, datasets in CHOICE.items()]
-BY_ROUGE = [mean_of(name, "rouge", "open", datasets) for name, datasets in OPEN.items()]
+BY_CHOICE = [mean_of(name, "right", "choice", (*datasets, *COUSINS[name])) for name, datasets in CHOICE.items()]
+BY_ROUGE = [mean_of(name, "rouge", "open", (*datasets, *COUSINS[name])) for name, datasets in OPEN.items()]
 TASK = Task(
     name="demon", readers={"demon": read_demon, "visift": read_own}, parsers={"default": read}, judge=judge,
     metrics=(Metric("rouge_l", lambda s: metrics.ratio(s["rouge"], s["open"]), ("rouge", "open"), "open"),
