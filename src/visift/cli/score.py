@@ -113,9 +113,10 @@ def compare(
         print(json.dumps(result, ensure_ascii=False))
         return
     for name, row in result["metrics"].items():
+        d = _decimals(row["a"], row["b"])
         print(
-            f"{result['task']} {name}: {row['a']:.4g} → {row['b']:.4g}, difference {row['difference']:+.4g} "
-            f"[{row['low']:+.4g}, {row['high']:+.4g}], p {row['p']:.2g}  ({row['n']} questions, {row['clusters']} pictures; {row['method']})"
+            f"{result['task']} {name}: {row['a']:.{d}f} → {row['b']:.{d}f}, difference {row['difference']:+.{d}f} "
+            f"[{row['low']:+.{d}f}, {row['high']:+.{d}f}], p {row['p']:.2g}  ({row['n']} questions, {row['clusters']} pictures; {row['method']})"
         )
     print(f"  only A right {result['only_a']}, only B right {result['only_b']}, dropped {result['counts']['dropped']}")
 
@@ -139,5 +140,12 @@ def _compare_lengths(a: Path, b: Path, as_json: bool) -> None:
 def _shown(row: dict[str, Any]) -> str:
     if row["value"] is None:
         return f"withheld ({row['withheld']})" if "withheld" in row else "no data"
-    value, low, high = (f"{row[k]:.2f}" if abs(row["value"]) > 2 else f"{row[k]:.4f}" for k in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]" + (" (few pictures)" if "flag" in row else "")
+    d = _decimals(row["value"])
+    return f"{row['value']:.{d}f} [{row['low']:.{d}f}, {row['high']:.{d}f}]" + (
+        " (few pictures)" if "flag" in row else ""
+    )
+
+
+def _decimals(*values: float) -> int:
+    """Hundredths of a percent for shares, hundredths for MME's points: finer than anyone prints."""
+    return 2 if max(map(abs, values)) > 2 else 4
