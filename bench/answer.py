@@ -1,7 +1,7 @@
 """Questions a second on a POPE-shaped set: one `generate` a question (the common harnesses' way) against `visift answer`.
 
 A random 135M-class VLM (30 x 576 LM; 336-px tower, 576 visual tokens), 18 yes/no questions a picture, at most 4 new
-tokens, float32 on CPU or bf16 on a GPU. Usage: python bench/answer.py [--pictures 2] [--json FILE]
+tokens, float32 on CPU (seconds of this process) or bf16 on a GPU. Usage: python bench/answer.py [--pictures 2] [--json FILE]
 """
 
 from __future__ import annotations
@@ -10,90 +10,26 @@ import argparse
 import json
 import resource
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import (
-    CLIPImageProcessorPil,
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
-    PreTrainedTokenizerFast,
-)
+from rig import clock, make_model, noise
 
 from visift.core.dataset import Dataset, Made, build
-from visift.core.types import Conversation, Picture, Provenance, assistant, user
+from visift.core.seeds import rng
+from visift.core.types import Conversation, Provenance, assistant, user
 from visift.evals.answer import answer, ready
 from visift.evals.engine import Engine, Question
 
-THINGS = [
-    "person",
-    "car",
-    "dog",
-    "cat",
-    "bus",
-    "chair",
-    "table",
-    "bottle",
-    "cup",
-    "bowl",
-    "sofa",
-    "train",
-    "truck",
-    "boat",
-    "bench",
-    "bird",
-    "horse",
-    "sheep",
-]
-TEMPLATE = (
-    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}{% for p in m['content'] %}"
-    "{{ '<image>' if p['type'] == 'image' else p['text'] }}{% endfor %}{{ '<|im_end|>\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+THINGS = (
+    "person car dog cat bus chair table bottle cup bowl sofa train truck boat bench bird horse sheep".split()  # noqa: SIM905
 )
-
-
-def make_model(folder: Path) -> None:
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    special = ["<s>", "</s>", "<pad>", "<image>", "<|im_start|>", "<|im_end|>"]
-    trainer = trainers.BpeTrainer(
-        vocab_size=2000, special_tokens=special, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet())
-    )
-    bpe.train_from_iterator([f"Is there a {t} in the image? Yes No" for t in THINGS] * 5, trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
-    tokenizer.chat_template = TEMPLATE
-    torch.manual_seed(0)
-    config = LlavaConfig(
-        vision_config=CLIPVisionConfig(hidden_size=384, intermediate_size=1536, num_hidden_layers=12, num_attention_heads=6,
-                                       image_size=336, patch_size=14),
-        text_config=LlamaConfig(vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
-                                num_key_value_heads=3, max_position_embeddings=2048, tie_word_embeddings=True),
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
-    )  # fmt: skip
-    model = LlavaForConditionalGeneration(config)
-    with torch.no_grad():  # wider than at initialisation, so that answers differ
-        for p in model.parameters():
-            if p.dim() > 1:
-                p.mul_(6)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    CLIPImageProcessorPil(size={"shortest_edge": 336}, crop_size={"height": 336, "width": 336}).save_pretrained(folder)
 
 
 def make_questions(folder: Path, pictures: int) -> None:
     def make(k: int) -> Made:
-        image = Picture(f"images/{k}.png", width=336, height=336)
-        (folder / "images").mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(k).integers(0, 255, (8, 8, 3), dtype=np.uint8)
-        Image.fromarray(pixels).resize((336, 336)).save(folder / image.path)
+        image = noise(folder, f"{k}", rng("bench answer", k), 336)
         rows = [
             Conversation(
                 f"{k}-{t}", (image,), (user(0, f"Is there a {t} in the image?"), assistant("Yes")), Provenance("pope")
@@ -111,7 +47,7 @@ def one_by_one(vlm: Any, questions: Path) -> tuple[dict[str, str], dict[str, flo
     dataset = Dataset(questions)
     engine = Engine(vlm, dataset, 4, grey=False)
     texts, margins = {}, {}
-    start = time.perf_counter()
+    start = clock()
     for c in dataset:
         q = Question(c, "", engine.renderer.prompt(c))
         inputs = engine._inputs([q], [engine.pictures.of(c, q.text.slots if q.text else ())])
@@ -121,7 +57,7 @@ def one_by_one(vlm: Any, questions: Path) -> tuple[dict[str, str], dict[str, flo
         best = torch.stack(out.logits).topk(2).values
         margins[c.id] = float((best[..., 0] - best[..., 1]).min())
         texts[c.id] = engine._text(out.sequences[0, inputs["input_ids"].shape[1] :].tolist())[0]
-    return texts, margins, time.perf_counter() - start
+    return texts, margins, clock() - start
 
 
 def main() -> None:
@@ -131,7 +67,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        make_model(root / "model")
+        make_model(root / "model", 336, [f"Is there a {t} in the image? Yes No" for t in THINGS], spread=6)
         make_questions(root / "questions", args.pictures)
         vlm = ready(str(root / "model"))
         answer(
@@ -143,7 +79,7 @@ def main() -> None:
             {"way": "one generate a question", "seconds": seconds, "questions_per_s": count / seconds, "times": 1.0}
         ]
         for mode in ("generate", "logits"):
-            start = time.perf_counter()
+            start = clock()
             answer(
                 "pope",
                 str(root / "model"),
@@ -153,7 +89,7 @@ def main() -> None:
                 max_new_tokens=4,
                 vlm=vlm,
             )
-            took = time.perf_counter() - start
+            took = clock() - start
             row = {
                 "way": f"visift answer --mode {mode}",
                 "seconds": took,

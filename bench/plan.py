@@ -17,29 +17,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rig import WORDS
+
 from visift.core.files import write_json
 from visift.core.seeds import rng
 from visift.core.types import Conversation, Part, Picture, Provenance, Turn, assistant
 
 KINDS, PART = 1000, 10_000
-WORDS = [
-    "person",
-    "car",
-    "dog",
-    "cat",
-    "bus",
-    "chair",
-    "table",
-    "bottle",
-    "cup",
-    "bowl",
-    "red",
-    "blue",
-    "left",
-    "of",
-    "the",
-    "near",
-]
 
 
 def make_rows(folder: Path, count: int, words: int) -> None:

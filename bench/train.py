@@ -1,8 +1,12 @@
-"""Real tokens a second while fine-tuning: TRL's SFTTrainer unpacked (where trl is installed), ours padded in random
-order, grouped by length, and packed, on the same rows, in one run.
+"""Real tokens a second while fine-tuning, on the same rows in one run: trl.SFTTrainer unpacked (where trl is installed),
+transformers.Trainer on batches grouped by length, and ours packed.
 
-A random 135M-class VLM (30 x 576 LM; 112-px tower, 64 visual tokens a picture), rows with 1-4 pictures and 20-400 text
-tokens, AdamW, float32 on CPU or bf16 on a GPU. Usage: python bench/train.py [--steps 4] [--batch 8] [--json FILE]
+A random 135M-class VLM in float32 on a CPU, a 1B-class one in bf16 on a GPU (there with MFU on real tokens). Rows have 1-4
+pictures of 64 tokens and 20-400 words, many short and few long. The rows are whole batches of a plan of 50 batches
+grouped by length, spread over its lengths: the grouped arm gets them as they are, the others shuffled. A batch of the
+shortest rows warms up and is not counted.
+On a CPU with 8 rows a batch SFTTrainer's arm took more than 10 GB: it keeps the logits of every position.
+Usage: OMP_NUM_THREADS=1 python bench/train.py [--size 135m] [--steps 6] [--batch 4] [--pack 1536] [--json FILE]
 """
 
 from __future__ import annotations
@@ -10,160 +14,169 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from PIL import Image
-from transformers import (
-    CLIPImageProcessorPil,
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
-)
+from rig import SIZES, WORDS, make_model, noise, step_ends
+from torch.utils.data import Dataset as TorchDataset
+from transformers import AutoProcessor, LlavaProcessor, Trainer, TrainingArguments
 
 from visift.core.dataset import Dataset, Made, build
 from visift.core.seeds import rng
-from visift.core.types import Conversation, Part, Picture, Provenance, Turn, assistant
-from visift.models.builtin.tokenizer import IMAGE, train_tokenizer
-from visift.train.plan import order
-from visift.train.run import train
+from visift.core.types import Conversation, Part, Provenance, Turn, assistant
+from visift.models import Renderer, load
+from visift.models.pictures import Pictures
+from visift.train.plan import make_plan, padding_share
+from visift.train.rows import OURS, Collator, Row, Rows
+from visift.train.run import keep_freed_memory, train
 from visift.train.settings import TrainSettings
 
-WORDS = [
-    "person",
-    "car",
-    "dog",
-    "cat",
-    "bus",
-    "chair",
-    "table",
-    "bottle",
-    "cup",
-    "bowl",
-    "red",
-    "blue",
-    "left",
-    "of",
-    "the",
-    "near",
-]
+SIDE, SLOT, WINDOW = 112, 64, 50  # pixels, tokens a picture, batches
 
 
-def make_model(folder: Path) -> None:
-    tokenizer = train_tokenizer([" ".join(WORDS)] * 5)
-    torch.manual_seed(0)
-    config = LlavaConfig(
-        vision_config=CLIPVisionConfig(hidden_size=384, intermediate_size=1536, num_hidden_layers=12, num_attention_heads=6,
-                                       image_size=112, patch_size=14),
-        text_config=LlamaConfig(vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
-                                num_key_value_heads=3, max_position_embeddings=2048, tie_word_embeddings=True),
-        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE), image_seq_length=64,
-    )  # fmt: skip
-    LlavaForConditionalGeneration(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    CLIPImageProcessorPil(size={"shortest_edge": 112}, crop_size={"height": 112, "width": 112}).save_pretrained(folder)
+def make_rows(folder: Path, steps: int, batch: int) -> None:
+    """The warm-up's batch, then `steps` batches of rows of like length."""
+    random = rng("bench train")
+    pictures = random.integers(1, 5, WINDOW * batch)
+    words = np.exp(random.uniform(np.log(20), np.log(400), WINDOW * batch)).astype(int)
+    grouped = np.argsort(pictures * SLOT + words, kind="stable").reshape(WINDOW, batch)
+    chosen = grouped[[0, *((np.arange(steps) + 0.5) * WINDOW / steps).astype(int)]].ravel()
 
-
-def make_rows(folder: Path, count: int) -> None:
     def make(k: int) -> Made:
         random = rng("bench train", k)
-        (folder / "images").mkdir(parents=True, exist_ok=True)
-        pictures = []
-        for j in range(int(random.integers(1, 5))):
-            pixels = random.integers(0, 255, (8, 8, 3), dtype=np.uint8)
-            Image.fromarray(pixels).resize((112, 112)).save(folder / "images" / f"{k}-{j}.png")
-            pictures.append(Picture(f"images/{k}-{j}.png", width=112, height=112))
-        length = int(np.exp(random.uniform(np.log(20), np.log(400))))  # many short, few long
-        parts = [*(Part(image=j) for j in range(len(pictures))), Part(text="List the objects.")]
-        answer = assistant(" ".join(random.choice(WORDS, length)))
-        return Made([Conversation(f"{k}", tuple(pictures), (Turn("user", tuple(parts)), answer), Provenance("bench"))])
+        shown = tuple(noise(folder, f"{k}-{j}", random, SIDE) for j in range(pictures[chosen[k]]))
+        asked = (*(Part(image=j) for j in range(len(shown))), Part(text="List the objects."))
+        answer = assistant(" ".join(random.choice(WORDS, words[chosen[k]])))
+        return Made([Conversation(f"{k}", shown, (Turn("user", asked), answer), Provenance("bench"))])
 
-    build(folder, kind="bench", items=range(count), make=make, settings={"count": count})
+    build(folder, kind="bench", items=range(len(chosen)), make=make, settings={"steps": steps, "batch": batch})
 
 
-def ours(root: Path, name: str, settings: TrainSettings) -> dict[str, Any]:
-    train(str(root / "model"), [root / "data"], "full", root / name, settings)
-    rows = [json.loads(line) for line in (root / name / "train_log.jsonl").read_text().splitlines()][
-        1:
-    ]  # the first warms up
-    tokens, seconds = sum(r["tokens"] for r in rows), sum(r["seconds"] for r in rows)
-    return {"way": name, "tokens_per_s": tokens / seconds, "padding": float(np.mean([r["padding"] for r in rows]))}
+def shuffled(grouped: np.ndarray) -> np.ndarray:
+    """The same rows in other batches; the first, which warms up, stays."""
+    rest = rng("bench train", "shuffled").permutation(grouped[1:].ravel())
+    return np.concatenate([grouped[:1], rest.reshape(grouped[1:].shape)])
 
 
-def with_trl(root: Path, settings: TrainSettings) -> dict[str, Any] | None:
-    """The same rows, batch and number of steps through trl.SFTTrainer as it is."""
+def plain_arguments(out: Path, settings: TrainSettings) -> dict[str, Any]:
+    return {
+        "output_dir": str(out), "max_steps": settings.steps, "per_device_train_batch_size": settings.batch_size, "bf16": settings.bf16,
+        "learning_rate": settings.lr, "report_to": "none", "disable_tqdm": True, "save_strategy": "no", "logging_strategy": "no",
+        "use_cpu": not torch.cuda.is_available(), "train_sampling_strategy": "sequential", "gradient_checkpointing": False,
+        "dataloader_num_workers": settings.workers,
+    }  # fmt: skip
+
+
+def with_trl(root: Path, settings: TrainSettings, batches: np.ndarray) -> list[float] | None:
+    """Clock at the end of each step of trl.SFTTrainer as it is; None without trl."""
     try:
         from trl import SFTConfig, SFTTrainer
     except ImportError:
         return None
     import datasets
-    from transformers import AutoProcessor, LlavaProcessor, TrainerCallback
 
-    from visift.models import Renderer, load
-
-    vlm = load(root / "model")
-    lengths = np.array([len(Renderer(vlm).row(c).input_ids) for c in Dataset(root / "data")])
-    processor = LlavaProcessor(vlm.image_processor, vlm.tokenizer, patch_size=14, vision_feature_select_strategy="default",
-                               num_additional_image_tokens=1, chat_template=vlm.chat_template)  # fmt: skip
-    processor.save_pretrained(root / "processor")
+    vlm = load(root / "model", train=True)
+    LlavaProcessor(vlm.image_processor, vlm.tokenizer, patch_size=14, vision_feature_select_strategy="default",
+                   num_additional_image_tokens=1, chat_template=vlm.chat_template).save_pretrained(root / "processor")  # fmt: skip
     rows = [
         {"images": [Image.open(root / "data" / p.path).convert("RGB") for p in c.images],
          "messages": [{"role": t.role, "content": [{"type": "image"} if p.text is None else {"type": "text", "text": p.text} for p in t.parts]}
                       for t in c.turns]}
         for c in Dataset(root / "data")
     ]  # fmt: skip
-    picked = order(lengths, settings.steps, settings.batch_size, settings.seed, False).ravel()
-    times: list[float] = []
-
-    class Clock(TrainerCallback):
-        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-            times.append(time.perf_counter())
-
-    config = SFTConfig(
-        output_dir=str(root / "trl"), max_steps=settings.steps, per_device_train_batch_size=settings.batch_size, max_length=None,
-        assistant_only_loss=True, report_to="none", disable_tqdm=True, save_strategy="no", use_cpu=not torch.cuda.is_available(),
-        bf16=settings.bf16, learning_rate=settings.lr, gradient_checkpointing=False,
+    trainer = SFTTrainer(
+        model=vlm.model, train_dataset=datasets.Dataset.from_list([rows[int(k)] for k in batches.ravel()]),
+        args=SFTConfig(**plain_arguments(root / "trl", settings), max_length=None, assistant_only_loss=True),
+        processing_class=AutoProcessor.from_pretrained(root / "processor"),
     )  # fmt: skip
-    SFTTrainer(
-        model=vlm.model, args=config, train_dataset=datasets.Dataset.from_list([rows[int(k)] for k in picked]),
-        processing_class=AutoProcessor.from_pretrained(root / "processor"), callbacks=[Clock()],
-    ).train()  # fmt: skip
-    share = (settings.steps - 1) / settings.steps
-    return {"way": "trl", "tokens_per_s": float(lengths[picked].sum()) * share / (times[-1] - times[0])}
+    with step_ends() as ends:
+        trainer.train()
+    return ends
+
+
+class InOrder(TorchDataset):
+    def __init__(self, rows: Rows, batches: np.ndarray) -> None:
+        self.rows, self.order = rows, batches.ravel()
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, k: int) -> Row:
+        return self.rows[int(self.order[k])]
+
+
+def with_trainer(root: Path, settings: TrainSettings, batches: np.ndarray) -> list[float]:
+    """Clock at the end of each step of transformers.Trainer with the model's own loss, on rows rendered by us."""
+    vlm, dataset = load(root / "model", train=True), Dataset(root / "data")
+    renderer = Renderer(vlm)
+    plan = make_plan(root / "plan", [dataset], renderer, settings.max_length, 0.0)
+    rows = InOrder(Rows(plan, [dataset], renderer, [Pictures(dataset, vlm.family)]), batches)
+    collate = Collator(vlm.family, int(vlm.tokenizer.pad_token_id))
+    trainer = Trainer(
+        model=vlm.model, args=TrainingArguments(**plain_arguments(root / "trainer", settings), remove_unused_columns=False),
+        train_dataset=rows, data_collator=lambda some: {k: v for k, v in collate(some).items() if k not in OURS},
+    )  # fmt: skip
+    with step_ends() as ends:
+        trainer.train()
+    return ends
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--batch", type=int, default=8)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    gpu = torch.cuda.is_available()
+    parser.add_argument("--size", choices=SIZES, default="1b" if gpu else "135m")
+    parser.add_argument("--steps", type=int, default=12 if gpu else 6, help="that count; one more warms up")
+    parser.add_argument("--batch", type=int, default=32 if gpu else 4)
+    parser.add_argument("--pack", type=int, default=4096 if gpu else 1536, help="tokens of a packed row")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    gpu = torch.cuda.is_available()
-    base = TrainSettings(
-        steps=args.steps, batch_size=args.batch, bf16=gpu, lr=1e-5, save_every=10**6, group_by_length=False
-    )
+    settings = TrainSettings(
+        steps=args.steps + 1, batch_size=args.batch, bf16=gpu, lr=1e-5, save_every=10**6, group_by_length=False,
+        pack_tokens=args.pack, workers=4 if gpu else 0,
+    )  # fmt: skip
+    keep_freed_memory()  # for every arm
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        make_model(root / "model")
-        make_rows(root / "data", args.steps * args.batch)
-        rows = [
-            with_trl(root, base),
-            ours(root, "padded", base),
-            ours(root, "grouped", base.model_copy(update={"group_by_length": True})),
-            ours(root, "packed", base.model_copy(update={"pack_tokens": 768})),
-        ]
-    found = [r for r in rows if r]
-    for row in found:
-        padding = f", padding {row['padding']:.1%}" if "padding" in row else ""
-        print(
-            f"{row['way']}: {row['tokens_per_s']:.0f} real tokens/s, {row['tokens_per_s'] / found[0]['tokens_per_s']:.2f}x{padding}"
+        make_model(root / "model", SIDE, size=args.size)
+        make_rows(root / "data", args.steps, args.batch)
+        renderer = Renderer(load(root / "model"))
+        lengths = np.array([len(renderer.row(c).input_ids) for c in Dataset(root / "data")])
+        grouped = np.arange(len(lengths)).reshape(args.steps + 1, args.batch)
+        mixed = shuffled(grouped)
+        counted = int(lengths[args.batch :].sum())
+        print(f"{args.size}, {counted:,} real tokens an arm, {counted / grouped[1:].size:.0f} a row", flush=True)
+        arms: dict[str, dict[str, float]] = {}
+
+        def note(way: str, ends: list[float], padding: float, **more: float) -> None:
+            arms[way] = {"tokens_per_s": counted / (ends[-1] - ends[0]), "padding": padding, **more}
+            first = next(iter(arms.values()))
+            times = arms[way]["tokens_per_s"] / first["tokens_per_s"]
+            used = f", MFU {more['mfu']:.1%}" if "mfu" in more else ""
+            print(
+                f"{way}: {arms[way]['tokens_per_s']:.0f} real tokens/s, {times:.2f}x, padding {padding:.1%}{used}",
+                flush=True,
+            )
+
+        if ends := with_trl(root, settings, mixed):
+            note("trl.SFTTrainer, unpacked", ends, padding_share(lengths, mixed[1:]))
+        note("Trainer, grouped by length", with_trainer(root, settings, grouped), padding_share(lengths, grouped[1:]))
+        with step_ends() as ends, patch("visift.train.run.order", return_value=mixed):  # the same rows a step as trl's
+            train(str(root / "model"), [root / "data"], "full", root / "packed", settings)
+        rows = [json.loads(line) for line in (root / "packed" / "train_log.jsonl").read_text().splitlines()][1:]
+        assert sum(r["tokens"] for r in rows) == counted
+        places = sum(r["tokens"] / (1 - r["padding"]) for r in rows)
+        mfu = (
+            {"mfu": sum(r["mfu"] * r["seconds"] for r in rows) / sum(r["seconds"] for r in rows)}
+            if "mfu" in rows[0]
+            else {}
         )
+        note("visift, packed", ends, 1 - counted / places, **mfu)
     if args.json:
-        args.json.write_text(json.dumps({"rows": found, "threads": torch.get_num_threads()}, indent=2) + "\n")
+        args.json.write_text(json.dumps({"size": args.size, "tokens": counted, "arms": arms, "threads": torch.get_num_threads()}, indent=2) + "\n")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -12,30 +12,23 @@ import argparse
 import json
 import shutil
 import statistics
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
+from rig import WORDS, clock, make_model, noise, step_ends
 from transformers import InstructBlipConfig, InstructBlipForConditionalGeneration, LlamaConfig
-
-sys.path.insert(0, str(Path(__file__).parent))
-from train import WORDS, make_model
 
 from visift.core.dataset import Dataset, Made, build
 from visift.core.seeds import rng
-from visift.core.types import Conversation, Picture, Provenance, assistant, user
+from visift.core.types import Conversation, Provenance, assistant, user
 from visift.models import Renderer, load, vpgc
 from visift.models.pictures import Pictures
 from visift.train.run import train
 from visift.train.settings import TrainSettings
-from visift.train.trainer import StepLog
 
 STAGES = ("full", "sft", "lora", "vpgc")
 
@@ -45,15 +38,10 @@ def make_rows(folder: Path, count: int) -> None:
 
     def make(k: int) -> Made:
         random = rng("bench vpgc", k)
-        (folder / "images").mkdir(parents=True, exist_ok=True)
-        pictures = []
-        for j in range(2):
-            pixels = random.integers(0, 255, (8, 8, 3), dtype=np.uint8)
-            Image.fromarray(pixels).resize((112, 112)).save(folder / "images" / f"{k}-{j}.png")
-            pictures.append(Picture(f"images/{k}-{j}.png", width=112, height=112))
+        pictures = tuple(noise(folder, f"{k}-{j}", random, 112) for j in range(2))
         said = [" ".join(random.choice(WORDS, n)) for n in (20, 40)]
         turns = (user(0, 1, f"What changed? {said[0]}"), assistant(said[1]))
-        return Made([Conversation(f"{k}", tuple(pictures), turns, Provenance("bench"))])
+        return Made([Conversation(f"{k}", pictures, turns, Provenance("bench"))])
 
     build(folder, kind="bench", items=range(count), make=make, settings={"count": count})
 
@@ -91,13 +79,6 @@ def llava_batch(root: Path, rows: int) -> tuple[Any, dict[str, torch.Tensor]]:
     return vlm.model, {"input_ids": ids, "attention_mask": mask, **pixels}
 
 
-def clock() -> float:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-        return time.perf_counter()
-    return time.process_time()
-
-
 def timed(work: Callable[[], Any]) -> float:
     started = clock()
     work()
@@ -128,18 +109,10 @@ def prefill(model: Any, batch: dict[str, torch.Tensor], repeats: int) -> dict[st
 def training(root: Path, settings: TrainSettings, rounds: int) -> dict[str, float]:
     """Samples a second of each stage: its fastest step but the first, over rounds in turns."""
     best: dict[str, float] = {}
-    ends: list[float] = []
-    own = StepLog.on_step_end
-
-    def stamped(self: StepLog, *given: Any, **named: Any) -> None:
-        ends.append(clock())
-        own(self, *given, **named)
-
-    StepLog.on_step_end = stamped  # type: ignore[method-assign]
     for k in range(rounds):
         for stage in STAGES:
-            ends.clear()
-            train(str(root / "model"), [root / "data"], stage, root / f"{stage}-{k}", settings)
+            with step_ends() as ends:
+                train(str(root / "model"), [root / "data"], stage, root / f"{stage}-{k}", settings)
             shutil.rmtree(root / f"{stage}-{k}")
             best[stage] = max(best.get(stage, 0.0), *(settings.batch_size / (b - a) for a, b in pairwise(ends)))
     return best
@@ -159,7 +132,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        make_model(root / "model")
+        make_model(root / "model", 112)
         make_rows(root / "data", args.steps * args.batch)
         costs = {
             "linear": prefill(*llava_batch(root, args.batch), args.repeats),
@@ -167,7 +140,7 @@ def main() -> None:
         }
         for variant, row in costs.items():
             print(f"prefill, {variant} ({row['parameters']:,} parameters): {row['overhead']:+.1%} of {row['seconds']:.3f} s"
-                  f" (fastest against fastest {row['best']:+.1%})")  # fmt: skip
+                  f" (fastest against fastest {row['best']:+.1%})", flush=True)  # fmt: skip
         speed = training(root, settings, args.rounds)
         for stage, rate in speed.items():
             print(f"stage {stage}: {rate:.3f} samples/s, vpgc is {speed['vpgc'] / rate:.2f}x")
