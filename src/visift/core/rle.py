@@ -5,6 +5,8 @@ pycocotools decodes runs that do not fill the picture into uninitialised memory,
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 
@@ -63,8 +65,9 @@ def encode_box(mask: np.ndarray, x: int, y: int, height: int, width: int) -> str
     columns = np.zeros((mask.shape[1], height), dtype=bool)
     columns[:, y : y + mask.shape[0]] = mask.T
     flat, start, end = columns.ravel(), x * height, width * height
-    turns = start + 1 + np.flatnonzero(flat[1:] != flat[:-1])
-    edges = [[0], [start] if flat[0] else [], turns, [start + flat.size] if flat[-1] else [], [end]]
-    runs = np.diff(np.concatenate(edges).astype(np.int64))
-    counts = runs[: -1 if runs[-1] == 0 else None].tolist()
+    turns = (start + 1 + np.flatnonzero(flat[1:] != flat[:-1])).tolist()
+    edges = [0, *([start] if flat[0] else []), *turns, *([start + flat.size] if flat[-1] else [])]
+    if edges[-1] < end:
+        edges.append(end)
+    counts = [stop - begin for begin, stop in pairwise(edges)]
     return str(coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)["counts"].decode())

@@ -83,9 +83,8 @@ def _distance_across(mask: np.ndarray) -> np.ndarray:
     """
     width = mask.shape[1]
     columns = np.arange(width, dtype=np.int16 if width < 1 << 13 else np.int32)
-    beyond = columns.dtype.type(2 * width)
-    left = np.maximum.accumulate(np.where(mask, -beyond, columns), axis=1)
-    right = np.minimum.accumulate(np.where(mask, beyond, columns)[:, ::-1], axis=1)[:, ::-1]
+    left = np.maximum.accumulate(np.where(mask, -2 * width, columns), axis=1)
+    right = np.minimum.accumulate(np.where(mask, 2 * width, columns)[:, ::-1], axis=1)[:, ::-1]
     return np.minimum(columns - left, right - columns)
 
 
