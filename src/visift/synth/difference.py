@@ -87,11 +87,12 @@ _CANVASES: OrderedDict[tuple[str, str], Canvas] = OrderedDict()  # a scene is ed
 
 def _canvas(task: Task, scene: Scene) -> Canvas:
     key = (str(task.out), scene.id)
-    if key not in _CANVASES:
-        _CANVASES[key] = canvas_of(scene, np.array(task.source.open(scene)), task.options["targets"])
+    found = _CANVASES.get(key)
+    if found is None:
+        found = _CANVASES[key] = canvas_of(scene, np.array(task.source.open(scene)), task.options["targets"])
         while len(_CANVASES) > 2 * NEIGHBOURS:
             _CANVASES.popitem(last=False)
-    return _CANVASES[key]
+    return found
 
 
 class _Maker:

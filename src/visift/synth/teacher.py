@@ -25,6 +25,7 @@ KINDS = {  # kind -> the module that holds its `make(teacher, task, scene)`
     "listing": "visift.synth.teacher_listing",
     "tag-qa": "visift.synth.teacher_tag_qa",
     "dialog": "visift.synth.dialog.reword",
+    "difference": "visift.synth.difference_reword",
 }
 SENT_PX = 1024  # longest side of a picture as sent; tags are drawn to be read at less
 LONGEST = 20_000  # characters of a reply that are worth reading
