@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,11 @@ def fingerprint(model: str) -> dict[str, Any]:
         return {"hub": model}
     files = [p for d in (folder, folder / ADAPTER) if d.is_dir() for p in sorted(d.iterdir())]
     return {
-        p.relative_to(folder).as_posix(): sha256_file(p) if p.stat().st_size < 1 << 30 else p.stat().st_size
+        p.relative_to(folder).as_posix(): _sha256(p, p.stat().st_size, p.stat().st_mtime_ns) if p.stat().st_size < 1 << 30 else p.stat().st_size
         for p in files if p.suffix in (".safetensors", ".json", ".jinja")
     }  # fmt: skip
+
+
+@lru_cache(maxsize=256)  # several question sets are put to one model in a row
+def _sha256(path: Path, size: int, changed: int) -> str:
+    return sha256_file(path)
