@@ -17,8 +17,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 import tiny_data
 import tiny_vlm
 from huggingface_hub import HfApi, RepoUrl
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForImageTextToText, TrainerState
+from transformers import AutoModelForImageTextToText, TrainerCallback, TrainerState
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
 from visift.core.dataset import Dataset, Made, build
 from visift.core.errors import DataError, UsageError, VisiftError
@@ -94,7 +96,9 @@ def test_a_stage_trains_what_it_says_and_nothing_else(base: Path, mixed: Path, t
     census = json.loads((tmp_path / "run" / "census.json").read_text())
     assert census["trainable"] == sum(census["trainable_by_part"].values()) > 0
     if stage == "lora":
-        assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").exists()
+        plain = AutoModelForImageTextToText.from_pretrained(base)
+        merged = PeftModel.from_pretrained(plain, tmp_path / "run" / "adapter").merge_and_unload().state_dict()
+        assert all(torch.equal(merged[name], after[name]) for name in after)
         assert all("_proj" in name for name in moved)
 
 
@@ -359,6 +363,21 @@ def test_processes_that_prepare_batches_change_nothing(base: Path, mixed: Path, 
     train(str(base), [mixed], "sft", tmp_path / "a", changed(steps=3))
     train(str(base), [mixed], "sft", tmp_path / "b", changed(steps=3, workers=2))
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
+
+
+@pytest.mark.integration
+def test_other_loggers_are_told_the_same_loss(
+    base: Path, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[float] = []
+
+    class Memory(TrainerCallback):
+        def on_log(self, args: object, state: object, control: object, logs: dict[str, float], **more: object) -> None:
+            told.extend([logs["loss"]] if "loss" in logs else [])
+
+    monkeypatch.setitem(INTEGRATION_TO_CALLBACK, "memory", Memory)
+    train(str(base), [mixed], "sft", tmp_path / "run", changed(steps=3, micro_batch=2, report_to=("memory",)))
+    assert told == pytest.approx([row["loss"] for row in log(tmp_path / "run")], abs=1e-4)
 
 
 @pytest.mark.integration
