@@ -261,9 +261,17 @@ def difference_sentences(gen: np.random.Generator) -> Asked:
     return Asked(f"First there was {before}. Now there is {after}. What changed?", answer)
 
 
-LETTERS = "ABCDEFGHJKLMNPRTUVWXYZ"  # those that look like digits are left out
+LETTERS = "CEFHJKLMNPRTUVWXY"  # those that look like digits are left out
 FONT_SIZES = tuple(range(11, 19))
 _FONTS = {size: ImageFont.load_default(size) for size in FONT_SIZES}
+
+
+DIGIT_LISTS = (
+    "List where each number is.", "Every number has a place. List them.", "Count up through the numbers and say where each is.",
+    "Go through the numbers and tell the place of each.", "Where is each number? Answer with a list.", "List the numbers and their places.",
+    "Name the place of every number, in order.", "For each number, say where it is.", "Say one by one where the numbers are.",
+    "Read the numbers in order and write down where each one is.",
+)  # fmt: skip
 
 
 def paste_digits(
@@ -338,7 +346,7 @@ def digit_rounds(gen: np.random.Generator, digits: list[tuple[int, int, int]]) -
     places = {d: place_name(spot) for d, spot in spots.items()}
     if sorted(spots) == list(range(1, len(spots) + 1)):
         listed = numbered([(places[d], spots[d]) for d in sorted(spots)])
-        made.append(told("List where each number is.", listed))
+        made.append(told(DIGIT_LISTS[int(gen.integers(len(DIGIT_LISTS)))], listed))
     for digit in gen.permutation(list(spots))[:4]:
         looks = looks_at([spots[digit]])
         if list(places.values()).count(places[digit]) == 1 and gen.random() < 0.4:
