@@ -52,8 +52,8 @@ def is_sharded(model: torch.nn.Module) -> bool:
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor with all its pieces. Every process has to ask."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    """The tensor with all its pieces, in main memory where it was in pieces. Every process has to ask."""
+    return tensor.full_tensor().cpu() if isinstance(tensor, DTensor) else tensor
 
 
 def like(tensor: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
