@@ -24,7 +24,9 @@ def synth(
     run: RunOptions,
     teacher: TeacherOptions,
     dialog: DialogOptions,
-    answers: Annotated[str | None, typer.Option(help="Wording: plain (default of lists) or varied (default of differences).")] = None,
+    answers: Annotated[
+        str | None, typer.Option(help="Wording: plain (default of lists) or varied (default of differences).")
+    ] = None,
     editor: Annotated[
         str | None,
         typer.Option(help="difference: heal (default), diffusion, migan[:FILE.onnx], http(s)://… or MODULE:FUNCTION."),
