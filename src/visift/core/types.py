@@ -31,7 +31,7 @@ class Region:
     attributes: Mapping[str, str] = field(default_factory=dict)
     crowd: bool = False
     stuff: bool = False  # sky, grass: what has no number
-    significance: float | None = None  # how much some model attends to it, 1 = as to the whole picture; None = not asked
+    significance: float | None = None  # a model's attention to it, 1 = as to the whole picture; None = not asked
 
     @property
     def name(self) -> str:
