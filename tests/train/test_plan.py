@@ -63,7 +63,7 @@ def test_micro_batches_of_a_packed_run_hold_alike() -> None:
     random = np.random.default_rng(1)
     pictures = random.integers(0, 5, len(LENGTHS)).astype(np.int16)
     none = np.zeros(0)
-    plan = Plan([], none, none, none, LENGTHS, none, pictures, {})
+    plan = Plan([], none, none, none, LENGTHS, none, pictures, none, {})
     batches = order(LENGTHS, 30, 32, 0, False)
     dealt = even(batches, plan, 8)
     assert (np.sort(dealt) == np.sort(batches)).all()
