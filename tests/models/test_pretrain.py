@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from visift.core.files import read_json
+from visift.models.builtin import FOLDER
 from visift.models.builtin.pretrain import Encoder, PretrainSettings, batches, corpus, pretrain
 from visift.models.builtin.tokenizer import train_tokenizer
 
@@ -49,3 +50,12 @@ def test_killed_it_ends_with_the_same_weights(tmp_path: Path):
     assert read_json(tmp_path / "killed" / "pretrain.json") == read_json(tmp_path / "unbroken" / "pretrain.json")
     for name in ("model.safetensors", "tokenizer.json"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "unbroken" / name).read_bytes()
+
+
+@pytest.mark.integration
+def test_it_goes_on_from_a_model(tmp_path: Path):
+    """With a rate of nothing the result is the model that it began with, tokenizer and settings included."""
+    settings = PretrainSettings(steps=1, batch_size=2, lr=0.0, start="builtin")
+    pretrain(tmp_path / "same", settings)
+    for name in ("model.safetensors", "tokenizer.json", "config.json", "chat_template.jinja"):
+        assert (tmp_path / "same" / name).read_bytes() == (FOLDER / name).read_bytes()

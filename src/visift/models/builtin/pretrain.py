@@ -259,14 +259,14 @@ def pretrain(out: Path, settings: PretrainSettings) -> dict[str, float]:
     """
     torch.set_num_threads(settings.threads)
     out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(seed_of("model", settings.seed) % 2**31)
-    before = load(settings.start, train=True) if settings.start else None
+    before = load(settings.start) if settings.start else None
     if not (out / "tokenizer.json").exists():  # a resumed run keeps the one it began with
         made = before.tokenizer if before else train_tokenizer(corpus(settings.seed), settings.vocab_size)
         made.save_pretrained(out)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(out)
-    model = before.model if before else fresh_model(tokenizer, seed_of("model", settings.seed) % 2**31)
-    model = model.to(settings.device)
+    model = fresh_model(tokenizer, seed_of("model", settings.seed) % 2**31).to(settings.device)
+    if before:
+        model.load_state_dict(before.model.state_dict())
     heads = nn.ModuleList(nn.Linear(model.config.vision_config.hidden_size, n) for n in CLASSES).to(settings.device)
     pointer = Pointer(model)
     named = [*model.named_parameters(), *heads.named_parameters()]
