@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from visift.cli.remote_client import (
+    PANEL,
+    Cache,
+    Concurrency,
+    KeyEnv,
+    MaxCost,
+    ModelName,
+    Price,
+    only_model,
+    open_client,
+)
 from visift.core.errors import UsageError
 
 if TYPE_CHECKING:
     from visift.evals.judge import Judge
 
-PANEL = "Judge (mm-vet, llava-bench, pairwise)"
 RULES = "rules"
 CACHE = ".cache/verdicts.sqlite"  # under --out
 
@@ -25,31 +35,15 @@ class JudgeOptions:
     judge: Annotated[
         str, typer.Option("--judge", help="rules, or the URL of an OpenAI-compatible model.", rich_help_panel=PANEL)
     ] = RULES
-    judge_model: Annotated[
-        str | None, typer.Option(help="Its name; default: the only one that the server offers.", rich_help_panel=PANEL)
-    ] = None
+    judge_model: ModelName = None
     judge_repeats: Annotated[
         int, typer.Option(help="How often each verdict is asked for; their mean counts.", rich_help_panel=PANEL)
     ] = 1
-    judge_key_env: Annotated[
-        str, typer.Option(help="Environment variable that holds the API key.", rich_help_panel=PANEL)
-    ] = "VISIFT_API_KEY"
-    judge_max_cost: Annotated[
-        float | None,
-        typer.Option(
-            help="Cap in dollars on all calls noted in the cache, earlier runs included.", rich_help_panel=PANEL
-        ),
-    ] = None
-    judge_price: Annotated[
-        str | None,
-        typer.Option(help="PROMPT,REPLY in dollars for a million tokens; default: by name.", rich_help_panel=PANEL),
-    ] = None
-    judge_cache: Annotated[
-        Path | None, typer.Option(help=f"SQLite file of its replies (default OUT/{CACHE}).", rich_help_panel=PANEL)
-    ] = None
-    judge_concurrency: Annotated[
-        int, typer.Option(help="Most calls at a time; fewer while it is overloaded.", rich_help_panel=PANEL)
-    ] = 16
+    judge_key_env: KeyEnv = "VISIFT_API_KEY"
+    judge_max_cost: MaxCost = None
+    judge_price: Price = None
+    judge_cache: Cache = None
+    judge_concurrency: Concurrency = 16
 
     @contextmanager
     def asked(self, out: Path | None) -> Iterator[Judge | None]:
@@ -62,7 +56,6 @@ class JudgeOptions:
             raise UsageError("a judge's verdicts are to be kept", remedy="pass --out DIR, or --judge-cache FILE")
         if self.judge_repeats < 1:
             raise UsageError(f"--judge-repeats {self.judge_repeats}: at least 1 is needed")
-        from visift.cli.remote_client import only_model, open_client
         from visift.evals.judge import Judge
 
         with open_client(

@@ -1,15 +1,40 @@
-"""The client that a command's options name: teachers, judges and remote models are asked through it."""
+"""The client that a command's options name, and those options: teachers, judges and remote models are asked through it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from visift.core.errors import UsageError
 
 if TYPE_CHECKING:
     from visift.remote.client import Client
+
+
+PANEL = "A model behind a URL"
+
+ModelName = Annotated[
+    str | None, typer.Option(help="Its name; default: the only one that the server offers.", rich_help_panel=PANEL)
+]
+KeyEnv = Annotated[str, typer.Option(help="Environment variable that holds the API key.", rich_help_panel=PANEL)]
+MaxCost = Annotated[
+    float | None,
+    typer.Option(help="Cap in dollars on all calls noted in the cache, earlier runs included.", rich_help_panel=PANEL),
+]
+Price = Annotated[
+    str | None,
+    typer.Option(help="PROMPT,REPLY in dollars for a million tokens; default: by name.", rich_help_panel=PANEL),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(help="SQLite file of its replies (default: beside what is written).", rich_help_panel=PANEL),
+]
+Concurrency = Annotated[
+    int, typer.Option(help="Most calls at a time; fewer while it is overloaded.", rich_help_panel=PANEL)
+]
 
 
 def open_client(

@@ -10,10 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from visift.cli.remote_client import (
+    PANEL,
+    Cache,
+    Concurrency,
+    KeyEnv,
+    MaxCost,
+    ModelName,
+    Price,
+    only_model,
+    open_client,
+)
+
 if TYPE_CHECKING:
     from visift.synth.teacher import Teacher
 
-PANEL = "Teacher"
 RULES = "rules"
 CACHE = ".cache/replies.sqlite"  # under --out
 
@@ -24,28 +35,12 @@ class TeacherOptions:
         str,
         typer.Option("--teacher", help="rules, or the URL of an OpenAI-compatible model.", rich_help_panel=PANEL),
     ] = RULES
-    teacher_model: Annotated[
-        str | None, typer.Option(help="Its name; default: the only one that the server offers.", rich_help_panel=PANEL)
-    ] = None
-    teacher_key_env: Annotated[
-        str, typer.Option(help="Environment variable that holds the API key.", rich_help_panel=PANEL)
-    ] = "VISIFT_API_KEY"
-    teacher_max_cost: Annotated[
-        float | None,
-        typer.Option(
-            help="Cap in dollars on all calls noted in the cache, earlier runs included.", rich_help_panel=PANEL
-        ),
-    ] = None
-    teacher_price: Annotated[
-        str | None,
-        typer.Option(help="PROMPT,REPLY in dollars for a million tokens; default: by name.", rich_help_panel=PANEL),
-    ] = None
-    teacher_cache: Annotated[
-        Path | None, typer.Option(help=f"SQLite file of its replies (default OUT/{CACHE}).", rich_help_panel=PANEL)
-    ] = None
-    teacher_concurrency: Annotated[
-        int, typer.Option(help="Most calls at a time; fewer while it is overloaded.", rich_help_panel=PANEL)
-    ] = 16
+    teacher_model: ModelName = None
+    teacher_key_env: KeyEnv = "VISIFT_API_KEY"
+    teacher_max_cost: MaxCost = None
+    teacher_price: Price = None
+    teacher_cache: Cache = None
+    teacher_concurrency: Concurrency = 16
     teacher_rpm: Annotated[float | None, typer.Option(help="Most requests a minute.", rich_help_panel=PANEL)] = None
     teacher_tpm: Annotated[float | None, typer.Option(help="Most tokens a minute.", rich_help_panel=PANEL)] = None
 
@@ -55,7 +50,6 @@ class TeacherOptions:
         if self.teacher == RULES:
             yield None
             return
-        from visift.cli.remote_client import only_model, open_client
         from visift.synth.teacher import Teacher
 
         with open_client(
