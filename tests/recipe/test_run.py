@@ -46,7 +46,11 @@ def finished(tmp_path_factory):
 
 
 def scores(run):
-    return json.loads((run / "summary.json").read_text())["scores"]
+    """As summary.json has them, but for where the questions lie, which differs between two folders."""
+    found = json.loads((run / "summary.json").read_text())["scores"]
+    for score in (s for of_model in found.values() for s in of_model.values()):
+        score["recipe"].pop("questions", None)
+    return found
 
 
 def test_it_ends_in_a_report_and_a_summary(finished):
