@@ -1,5 +1,5 @@
 """Real tokens a second while fine-tuning, on the same rows in one run: trl.SFTTrainer unpacked (where trl is installed),
-transformers.Trainer on batches grouped by length, and ours packed.
+transformers.Trainer on batches grouped by length, and ours both ways.
 
 A random 135M-class VLM in float32 on a CPU, a 1B-class one in bf16 on a GPU (there with MFU on real tokens). Rows have 1-4
 pictures of 64 tokens and 20-400 words, many short and few long. The rows are whole batches of a plan of 50 batches
@@ -164,17 +164,18 @@ def main() -> None:
         if ends := with_trl(root, settings, mixed):
             note("trl.SFTTrainer, unpacked", ends, padding_share(lengths, mixed[1:]))
         note("Trainer, grouped by length", with_trainer(root, settings, grouped), padding_share(lengths, grouped[1:]))
-        with step_ends() as ends, patch("visift.train.run.order", return_value=mixed):  # the same rows a step as trl's
-            train(str(root / "model"), [root / "data"], "full", root / "packed", settings)
-        rows = [json.loads(line) for line in (root / "packed" / "train_log.jsonl").read_text().splitlines()][1:]
-        assert sum(r["tokens"] for r in rows) == counted
-        places = sum(r["tokens"] / (1 - r["padding"]) for r in rows)
-        mfu = (
-            {"mfu": sum(r["mfu"] * r["seconds"] for r in rows) / sum(r["seconds"] for r in rows)}
-            if "mfu" in rows[0]
-            else {}
-        )
-        note("visift, packed", ends, 1 - counted / places, **mfu)
+        for way, batches, pack in (("packed", mixed, args.pack), ("grouped by length", grouped, 0)):
+            out = root / way
+            with step_ends() as ends, patch("visift.train.run.order", return_value=batches):
+                train(
+                    str(root / "model"), [root / "data"], "full", out, settings.model_copy(update={"pack_tokens": pack})
+                )
+            rows = [json.loads(line) for line in (out / "train_log.jsonl").read_text().splitlines()][1:]
+            assert sum(r["tokens"] for r in rows) == counted
+            places = sum(r["tokens"] / (1 - r["padding"]) for r in rows)
+            seconds = sum(r["seconds"] for r in rows)
+            mfu = {"mfu": sum(r["mfu"] * r["seconds"] for r in rows) / seconds} if "mfu" in rows[0] else {}
+            note(f"visift, {way}", ends, 1 - counted / places, **mfu)
     if args.json:
         args.json.write_text(json.dumps({"size": args.size, "tokens": counted, "arms": arms, "threads": torch.get_num_threads()}, indent=2) + "\n")  # fmt: skip
 

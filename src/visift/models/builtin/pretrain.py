@@ -1,7 +1,7 @@
 """Make the base weights of the built-in model from nothing: lessons without end, text loss plus dense patch labels.
 
 The lessons are drawn as training goes (no picture is seen twice), so this is a loop of its own and not the Trainer's.
-Runs on one CPU thread in about an hour, or on a GPU in minutes; `visift run recipes/builtin_base.yaml` calls it.
+Runs on one CPU thread in hours, or on a GPU in minutes; `visift run recipes/builtin_base.yaml` calls it.
 """
 
 from __future__ import annotations
