@@ -36,7 +36,6 @@ MAX_DIGIT = 9
 PATCH = 16  # pixels
 GRID = SIDE // PATCH
 
-
 # Before which character of an answer to look, and at which patches, counted over all pictures of the row
 Look = tuple[int, tuple[int, ...]]
 
@@ -54,9 +53,8 @@ class Row:
     """Pictures as uint8 (SIDE, SIDE, 3) with their per-patch labels, and the rounds asked about them."""
 
     pictures: list[np.ndarray] = field(default_factory=list)
-    labels: list[np.ndarray] = field(
-        default_factory=list
-    )  # each int64 (patches, 4): shape, colour, size, digit; 0 = none
+    # each int64 (patches, 4): shape, colour, size, digit; 0 = none
+    labels: list[np.ndarray] = field(default_factory=list)
     rounds: list[Asked] = field(default_factory=list)
 
 
