@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,25 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
             read_json(path)
         with pytest.raises(DataError):
             list(read_jsonl(path))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "18446744073709551616", "-123456789012345678901234567890", "[1e400, -Infinity]", '"\\ud800"', '{"a": 1, "a": 2}',
+        "\t[0.1, -0, 1e-400]\r", '"\\u0000é🙂"', '{"": [[], {}, null, true]}',
+    ],
+)  # fmt: skip
+def test_json_lines_say_what_json_says(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a.jsonl").write_bytes(f"{line}\n".encode())
+    assert list(read_jsonl(tmp_path / "a.jsonl")) == [(1, json.loads(line))]
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+                    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))  # fmt: skip
+def test_any_value_is_read_as_json_reads_it(value: Any) -> None:
+    line = json.dumps(value).encode()
+    assert repr(files._decoded(line)) == repr(json.loads(line))
 
 
 def test_json_lines_name_the_line(tmp_path: Path) -> None:

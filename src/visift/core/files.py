@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import msgspec
+
 from visift.core.errors import DataError, VisiftError
 
-_decode = json.JSONDecoder().raw_decode
+_decode = msgspec.json.Decoder().decode
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
@@ -107,20 +109,20 @@ def read_json(path: Path) -> Any:
         ) from e
 
 
-def _decoded(line: str) -> Any:
-    """json.loads of a line, in two thirds of the time where nothing stands around the value but a line feed."""
+def _decoded(line: bytes) -> Any:
+    """json.loads of a line, in a third of the time. What msgspec refuses goes to json: NaN and half a surrogate pair are read
+    all the same, and what is no JSON is named."""
     try:
-        value, end = _decode(line)
-    except json.JSONDecodeError:
-        return json.loads(line)  # which knows of spaces in front, or says what is wrong
-    return value if line[end:] in ("\n", "") else json.loads(line)
+        return _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return json.loads(line)
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
     """(line number from 1, value) for every non-empty line, streamed. Raises DataError naming file and line."""
     number = 0
     try:
-        with path.open(encoding="utf-8") as f:
+        with path.open("rb") as f:
             for number, line in enumerate(f, 1):
                 if line.strip():
                     yield number, _decoded(line)
@@ -129,7 +131,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
     except IsADirectoryError as e:
         raise DataError("is a folder, not a JSON Lines file", where=path, remedy="name the file inside it") from e
     except UnicodeDecodeError as e:
-        raise DataError("is not UTF-8 text", where=f"{path}:{number + 1}", remedy="is it a JSON Lines file?") from e
+        raise DataError("is not UTF-8 text", where=f"{path}:{number}", remedy="is it a JSON Lines file?") from e
     except (json.JSONDecodeError, RecursionError) as e:
         raise DataError(
             "is not valid JSON", where=f"{path}:{number}", remedy="one JSON value a line is expected"

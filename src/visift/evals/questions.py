@@ -42,6 +42,12 @@ def read_answers(path: Path) -> tuple[dict[str, Reply], list[str], dict[str, Any
 
 def _answer(row: Any, where: str) -> tuple[str, str, str, dict[str, Any]]:
     """(id, text, finish, decoding) of an Answer, or of a row of lmms-eval's log of an exported task (evals/export.py)."""
+    try:  # the usual case: a row of ours, whole
+        name, text, finish, decoding = row["id"], row["text"], row["finish"], row["decoding"]
+        if type(name) is type(text) is type(finish) is type(row["task"]) is str and type(decoding) is dict:
+            return name, text, finish, decoding
+    except (KeyError, TypeError):
+        pass
     if isinstance(row, dict) and "doc" in row:
         said = first_response(row)
         name = get(get(row, "doc", dict, where), "id", str, f"{where}: doc")
