@@ -81,7 +81,7 @@ def _on_ray(fn: Callable[[Item], Result], items: Iterable[Item], workers: int) -
         raise UsageError("--executor ray needs Ray", remedy="pip install 'visift[ray]'") from e
     started = not ray.is_initialized()
     if started:
-        here = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
+        here: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
         try:
             ray.init(log_to_driver=False, **here)
         except (
@@ -91,7 +91,8 @@ def _on_ray(fn: Callable[[Item], Result], items: Iterable[Item], workers: int) -
                 f"Ray did not start ({' '.join(str(e).split())[:200]})",
                 remedy="is RAY_ADDRESS right, and the machine idle?",
             ) from e
-    task, shared = ray.remote(_run), ray.put(fn)
+    task: Any = ray.remote(_run)
+    shared = ray.put(fn)
 
     def collect(handle: Any) -> list[Result]:
         try:

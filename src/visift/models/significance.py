@@ -23,17 +23,16 @@ from visift.core.types import Conversation, Picture, Provenance, Region, Scene, 
 from visift.models.image_attention import Array, PatchGrid, query_attention, text_attention
 from visift.models.load import Vlm, fingerprint, load
 from visift.models.render import Renderer
-from visift.sources.source import Source
+from visift.sources.source import Wrapping
 
 PROMPT = "Describe the picture."
 LEAST_COVER = 0.05  # patches, in all: a region that the model's view holds less of has no significance
 
 
 @dataclass
-class Diagnosed:
+class Diagnosed(Wrapping):
     """The scenes of `source`, each region with its significance to `model`, a folder or hub id. Picklable without the model."""
 
-    source: Source
     model: str
     diagnosed: ClassVar[bool] = True
     _vlm: Vlm | None = field(default=None, repr=False, compare=False)
@@ -41,19 +40,8 @@ class Diagnosed:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_vlm": None}
 
-    @property
-    def roots(self) -> dict[str, str]:
-        return self.source.roots
-
-    @property
-    def named(self) -> bool:
-        return bool(getattr(self.source, "named", True))
-
     def describe(self) -> dict[str, Any]:
         return {**self.source.describe(), "significance": fingerprint(self.model)}
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def __iter__(self) -> Iterator[Scene]:
         if self._vlm is None:
@@ -67,9 +55,6 @@ class Diagnosed:
                 yield scene
                 continue
             yield replace(scene, regions=significances(self._vlm, scene, picture))
-
-    def open(self, scene: Scene) -> Image.Image:
-        return self.source.open(scene)
 
 
 def significances(vlm: Vlm, scene: Scene, picture: Image.Image) -> tuple[Region, ...]:

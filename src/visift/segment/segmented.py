@@ -7,21 +7,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from pycocotools import mask as coco_mask
 
 from visift.core.errors import DataError
 from visift.core.types import Region, Scene
 from visift.segment.mask_cache import MaskCache
 from visift.segment.segmenter import Segmenter
-from visift.sources.source import Source
+from visift.sources.source import Wrapping
 
 
 @dataclass
-class Segmented:
+class Segmented(Wrapping):
     """The scenes of `source` with a segmenter's masks as regions, kept in the folder `cache`."""
 
-    source: Source
     segmenter: Segmenter
     cache: Path
     _masks: MaskCache = field(init=False, repr=False, compare=False)
@@ -31,18 +29,10 @@ class Segmented:
 
     @property
     def named(self) -> bool:
-        """Whether regions have categories."""
         return self.segmenter.named
-
-    @property
-    def roots(self) -> dict[str, str]:
-        return self.source.roots
 
     def describe(self) -> dict[str, Any]:
         return {**self.source.describe(), **self.segmenter.describe()}
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def __iter__(self) -> Iterator[Scene]:
         for scene in self.outlines():
@@ -60,9 +50,6 @@ class Segmented:
             Region(f"{scene.id}#{k}", one.category, _box(one.rle), one.rle) for k, one in enumerate(found, 1)
         )
         return replace(scene, regions=regions)
-
-    def open(self, scene: Scene) -> Image.Image:
-        return self.source.open(scene)
 
 
 def _box(rle: dict[str, Any]) -> tuple[float, float, float, float]:

@@ -7,37 +7,22 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from PIL import Image
-
 from visift.core.errors import DataError
 from visift.core.types import Scene
-from visift.sources.source import Source, finish, outlines
+from visift.sources.source import Wrapping, finish, outlines
 
 
 @dataclass
-class Chosen:
+class Chosen(Wrapping):
     """The scenes of `source` whose picture has one of `names`, in the source's order. DataError for a name it lacks."""
 
-    source: Source
     names: tuple[str, ...]
-
-    @property
-    def roots(self) -> dict[str, str]:
-        return self.source.roots
-
-    @property
-    def categories(self) -> tuple[str, ...]:
-        return tuple(getattr(self.source, "categories", ()))
 
     def describe(self) -> dict[str, Any]:
         return {**self.source.describe(), "chosen": sorted(self.names)}
 
     def __len__(self) -> int:
         return len(set(self.names))
-
-    @property
-    def named(self) -> bool:
-        return bool(getattr(self.source, "named", True))
 
     def __iter__(self) -> Iterator[Scene]:
         return map(self.finish, self.outlines())
@@ -54,6 +39,3 @@ class Chosen:
                 yield scene
         if missing:
             raise DataError(f"the source has no picture {sorted(missing)[0]!r}", remedy="check names and --images")
-
-    def open(self, scene: Scene) -> Image.Image:
-        return self.source.open(scene)

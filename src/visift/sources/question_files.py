@@ -17,8 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from visift.core.errors import DataError, UsageError
 from visift.core.files import read_jsonl, sha256_file
 from visift.core.lists import letter, with_options
@@ -26,7 +24,7 @@ from visift.core.progress import progress
 from visift.core.types import Asked, Scene
 from visift.sources.coco import Rows
 from visift.sources.json_stream import elements
-from visift.sources.source import Source
+from visift.sources.source import Wrapping
 
 COCO_NAME = re.compile(r"(?:^|/|COCO_(?:train|val|test)20\d\d_)(\d{12})\.\w+$")  # how COCO names its pictures
 CC_BY, APACHE, NC = "CC BY 4.0", "Apache-2.0", "CC BY-NC 4.0"
@@ -278,19 +276,11 @@ def coco_id(value: Any) -> int | None:
     return None
 
 
-class WithQuestions:
+@dataclass
+class WithQuestions(Wrapping):
     """The scenes of `source`, each with what question files ask about its picture. A row that cannot be used is a fault of its scene."""
 
-    def __init__(self, source: Source, files: Sequence[QuestionFile]) -> None:
-        self.source, self.files = source, tuple(files)
-
-    @property
-    def roots(self) -> dict[str, str]:
-        return self.source.roots
-
-    @property
-    def categories(self) -> tuple[str, ...]:
-        return tuple(getattr(self.source, "categories", ()))
+    files: Sequence[QuestionFile]
 
     def describe(self) -> dict[str, Any]:
         held = [
@@ -298,12 +288,6 @@ class WithQuestions:
             for f in self.files
         ]
         return {**self.source.describe(), "questions": held}
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def open(self, scene: Scene) -> Image.Image:
-        return self.source.open(scene)
 
     def __iter__(self) -> Iterator[Scene]:
         place = {_key(scene): number for number, scene in enumerate(self.source)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from PIL import Image
@@ -43,6 +44,32 @@ class SlowSource(Source, Protocol):
     def finish(self, scene: Scene) -> Scene:
         """One of `outlines`, made whole. Raises DataError when its picture cannot be read."""
         ...
+
+
+@dataclass
+class Wrapping:
+    """What a source made of another keeps of it; `__iter__` and `describe` are its own."""
+
+    source: Source
+
+    @property
+    def roots(self) -> dict[str, str]:
+        return self.source.roots
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        return tuple(getattr(self.source, "categories", ()))
+
+    @property
+    def named(self) -> bool:
+        """Whether regions have categories."""
+        return bool(getattr(self.source, "named", True))
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def open(self, scene: Scene) -> Image.Image:
+        return self.source.open(scene)
 
 
 def outlines(source: Source) -> Iterator[Scene]:
