@@ -81,7 +81,9 @@ def _on_ray(fn: Callable[[Item], Result], items: Iterable[Item], workers: int) -
         raise UsageError("--executor ray needs Ray", remedy="pip install 'visift[ray]'") from e
     started = not ray.is_initialized()
     if started:
-        here: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
+        here: dict[str, Any] = (
+            {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
+        )
         try:
             ray.init(log_to_driver=False, **here)
         except (

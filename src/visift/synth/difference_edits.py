@@ -28,6 +28,9 @@ LEVEL = 0.25  # of the picture's height: an added thing stands at most so much h
 ALIKE = (0.6, 1.7)  # area of a swapped-in thing over that of the thing it replaces
 HALF_TOUCHED = (0.12, 0.8)  # of the rim: a thing that others touch so much is not cut out; above, it lies on the other
 FEATHER = 0.6  # pixels: the soft border of what is pasted or painted
+BORDER = 2  # pixels outside a mask up to which colours are mixed with the thing's
+SIMILAR = 20  # of 255 a channel: from colours so alike no mixture can be read
+SHADE = 12  # of 255: how far a drawn thing is off its colour, each channel
 SWATCHES = {**COLOURS, "brown": (120, 72, 32)}
 PALE, DARK = ("yellow", "orange", "pink", "cyan"), ("brown",)  # names that hold only for light, or dark, things
 TEXTURES = {"stripes": "striped", "dots": "dotted"}
@@ -147,7 +150,7 @@ def visible(before: np.ndarray, after: np.ndarray) -> str:
 
 def blend(image: np.ndarray, paint: np.ndarray, core: np.ndarray, feather: float) -> tuple[np.ndarray, np.ndarray]:
     """`paint` (float32, as large) over the image inside `core` (bool), with a soft border. Returns picture and support."""
-    support = grow(core, 2)
+    support = grow(core, BORDER)
     area = window(support, 4)
     alpha = ndimage.gaussian_filter(core[area].astype(np.float32), feather) * support[area]
     alpha = alpha[..., None]
@@ -191,20 +194,35 @@ def modify(gen: np.random.Generator, canvas: Canvas, editor: Editor, donors: Don
         paint, adjective, after = _textured(crop, mask, texture), TEXTURES[texture], thing.region
     else:
         adjective = _new_colour(gen, crop[mask], known)
-        paint, after = _tinted(crop, mask, adjective, exact=known is not None), thing.region
+        shade = gen.uniform(-SHADE, SHADE, 3)
+        paint, after = _tinted(crop, mask, adjective, exact=known is not None, shade=shade), thing.region
         if known is not None:
             after = replace(after, attributes={**after.attributes, "colour": adjective})
     if editor.guided:
         full = painted(editor, canvas.image, grow(thing.mask, 2), f"{adjective} {thing.region.category}", canvas.taken)
+        made, support = blend(canvas.image, full, thing.mask, FEATHER)
     else:
-        full = canvas.image.astype(np.float32)
-        full[area] = outwards(paint, _inside(mask))
-    behind = canvas.image.copy()  # the old colour would shine through the soft border
-    rim = ndimage.maximum_filter(mask, 3)
-    behind[area] = outwards(crop, ~rim)
-    behind = np.where(grow(thing.mask, 1)[..., None], behind, canvas.image)
-    made, support = blend(behind, full, thing.mask, FEATHER)
+        made, support = canvas.image.copy(), grow(thing.mask, BORDER)
+        shares, inner = coverage(crop, mask), _inside(mask)
+        changed = crop + shares[..., None] * (outwards(paint, inner) - outwards(crop, inner))
+        made[area] = np.clip(changed + 0.5, 0, 255).astype(np.uint8)
     return Edit("modify", made, support, thing.region, after, adjective)
+
+
+def coverage(crop: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """How much of each pixel is the thing's, float32 (h, w) in 0..1: 1 inside its mask, 0 more than BORDER pixels outside, and
+    on its border where the pixel's colour lies between those of the thing and of what is behind. `crop` float32 (h, w, 3)."""
+    inner, outer = _inside(mask), ~ndimage.maximum_filter(mask, 2 * BORDER + 1)
+    thing, behind = outwards(crop, inner), outwards(crop, outer)
+    apart = thing - behind
+    length = np.square(apart).sum(-1)
+    shares = ((crop - behind) * apart).sum(-1) / np.maximum(length, 1.0)
+    beside = np.square(crop - behind - shares.clip(0, 1)[..., None] * apart).sum(-1) > 3 * SIMILAR**2  # a third thing's
+    shares = np.where(
+        beside | (length < 3 * SIMILAR**2), ndimage.gaussian_filter(mask.astype(np.float32), FEATHER), shares
+    )
+    shares[inner], shares[outer] = 1.0, 0.0
+    return shares.clip(0.0, 1.0).astype(np.float32)
 
 
 def _inside(mask: np.ndarray) -> np.ndarray:
@@ -230,9 +248,9 @@ def _new_colour(gen: np.random.Generator, pixels: np.ndarray, known: str | None)
     return names[int(gen.integers(len(names)))]
 
 
-def _tinted(crop: np.ndarray, mask: np.ndarray, colour: str, exact: bool) -> np.ndarray:
+def _tinted(crop: np.ndarray, mask: np.ndarray, colour: str, exact: bool, shade: np.ndarray) -> np.ndarray:
     """The thing in `colour`: its light and shade stay, and unless `exact` a third of its own colours and of its brightness;
-    a dark thing that turns bright gets the contrast of a bright one."""
+    a dark thing that turns bright gets the contrast of a bright one. An exact colour is off by `shade` (3,), as drawn ones are."""
     light = _luminance(crop)[..., None]
     middle = float(np.median(light[mask]))
     rgb = np.array(SWATCHES[colour], np.float32)
@@ -241,7 +259,7 @@ def _tinted(crop: np.ndarray, mask: np.ndarray, colour: str, exact: bool) -> np.
         rgb = rgb * float(np.clip((0.65 * target + 0.35 * middle) / target, 0.6, 1.5))
     own = crop - light
     if exact:
-        return rgb + (light - middle)
+        return rgb + shade + (light - middle)
     return rgb * np.clip(light / max(middle, 1.0), 0.35, 1.7) + 0.3 * (own - np.median(own[mask], axis=0))
 
 
