@@ -14,8 +14,19 @@ from scipy import ndimage
 
 from visift.core.errors import DataError
 from visift.core.types import Region, Scene
-from visift.sources.tabletop import COLOURS
 from visift.synth.editors import Editor, grow, painted, window
+from visift.synth.recolour import (
+    BORDER,
+    FEATHER,
+    SHADE,
+    TEXTURES,
+    coverage,
+    inside,
+    new_colour,
+    outwards,
+    textured,
+    tinted,
+)
 
 SEEN_PX = 336  # longest side at which a model sees the picture, as in marks
 SEEN_AREA = 64  # an edit must change so many pixels of that picture ...
@@ -27,13 +38,6 @@ FULL = 0.4  # of its own box: a thing that fills less is a fragment, or seen thr
 LEVEL = 0.25  # of the picture's height: an added thing stands at most so much higher or lower than in its own picture
 ALIKE = (0.6, 1.7)  # area of a swapped-in thing over that of the thing it replaces
 HALF_TOUCHED = (0.12, 0.8)  # of the rim: a thing that others touch so much is not cut out; above, it lies on the other
-FEATHER = 0.6  # pixels: the soft border of what is pasted or painted
-BORDER = 2  # pixels outside a mask up to which colours are mixed with the thing's
-SIMILAR = 20  # of 255 a channel: from colours so alike no mixture can be read
-SHADE = 12  # of 255: how far a drawn thing is off its colour, each channel
-SWATCHES = {**COLOURS, "brown": (120, 72, 32)}
-PALE, DARK = ("yellow", "orange", "pink", "cyan"), ("brown",)  # names that hold only for light, or dark, things
-TEXTURES = {"stripes": "striped", "dots": "dotted"}
 TARGETS = ("random", "ignored", "salient")  # things to edit: any, or of the third that a model attends to least or most
 
 
@@ -159,15 +163,6 @@ def blend(image: np.ndarray, paint: np.ndarray, core: np.ndarray, feather: float
     return made, support
 
 
-def outwards(pixels: np.ndarray, sure: np.ndarray) -> np.ndarray:
-    """The colours of the `sure` pixels (bool (h, w)), each other pixel taking those of the nearest: what a border would
-    look like without what lies behind it. float32 (h, w, 3)."""
-    if sure.all() or not sure.any():
-        return pixels
-    nearest = ndimage.distance_transform_edt(~sure, return_distances=False, return_indices=True)
-    return pixels[nearest[0], nearest[1]]
-
-
 def delete(gen: np.random.Generator, canvas: Canvas, editor: Editor, donors: Donors) -> Edit | None:
     thing = _choose(gen, canvas, "delete")
     if thing is None:
@@ -191,11 +186,13 @@ def modify(gen: np.random.Generator, canvas: Canvas, editor: Editor, donors: Don
     crop, mask = canvas.image[area].astype(np.float32), thing.mask[area]
     if known is None and mask.sum() >= SMALLEST_TEXTURE * canvas.pixels and gen.random() < 0.3:
         texture = tuple(TEXTURES)[int(gen.integers(len(TEXTURES)))]
-        paint, adjective, after = _textured(crop, mask, texture), TEXTURES[texture], thing.region
+        paint, adjective, after = textured(crop, mask, texture), TEXTURES[texture], thing.region
     else:
-        adjective = _new_colour(gen, crop[mask], known)
+        adjective = new_colour(gen, crop[mask], known)
+        if adjective is None:
+            return None
         shade = gen.uniform(-SHADE, SHADE, 3)
-        paint, after = _tinted(crop, mask, adjective, exact=known is not None, shade=shade), thing.region
+        paint, after = tinted(crop, mask, adjective, exact=known is not None, shade=shade), thing.region
         if known is not None:
             after = replace(after, attributes={**after.attributes, "colour": adjective})
     if editor.guided:
@@ -203,78 +200,10 @@ def modify(gen: np.random.Generator, canvas: Canvas, editor: Editor, donors: Don
         made, support = blend(canvas.image, full, thing.mask, FEATHER)
     else:
         made, support = canvas.image.copy(), grow(thing.mask, BORDER)
-        shares, inner = coverage(crop, mask), _inside(mask)
+        shares, inner = coverage(crop, mask), inside(mask)
         changed = crop + shares[..., None] * (outwards(paint, inner) - outwards(crop, inner))
         made[area] = np.clip(changed + 0.5, 0, 255).astype(np.uint8)
     return Edit("modify", made, support, thing.region, after, adjective)
-
-
-def coverage(crop: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """How much of each pixel is the thing's, float32 (h, w) in 0..1: 1 inside its mask, 0 more than BORDER pixels outside, and
-    on its border where the pixel's colour lies between those of the thing and of what is behind. `crop` float32 (h, w, 3)."""
-    inner, outer = _inside(mask), ~ndimage.maximum_filter(mask, 2 * BORDER + 1)
-    thing, behind = outwards(crop, inner), outwards(crop, outer)
-    apart = thing - behind
-    length = np.square(apart).sum(-1)
-    shares = ((crop - behind) * apart).sum(-1) / np.maximum(length, 1.0)
-    beside = np.square(crop - behind - shares.clip(0, 1)[..., None] * apart).sum(-1) > 3 * SIMILAR**2  # a third thing's
-    shares = np.where(
-        beside | (length < 3 * SIMILAR**2), ndimage.gaussian_filter(mask.astype(np.float32), FEATHER), shares
-    )
-    shares[inner], shares[outer] = 1.0, 0.0
-    return shares.clip(0.0, 1.0).astype(np.float32)
-
-
-def _inside(mask: np.ndarray) -> np.ndarray:
-    """The mask without its border, where colours are mixed; all of it where it is that thin."""
-    inner = ndimage.binary_erosion(mask)
-    return inner if inner.any() else mask
-
-
-def _luminance(pixels: np.ndarray) -> np.ndarray:
-    return pixels @ np.array([0.299, 0.587, 0.114], np.float32)
-
-
-def _new_colour(gen: np.random.Generator, pixels: np.ndarray, known: str | None) -> str:
-    """A colour unlike the thing's own that a thing of that brightness can have. `pixels` float32 (N, 3)."""
-    light = float(np.median(_luminance(pixels)))
-    own = np.median(pixels, axis=0)
-    names = [
-        name for name, rgb in SWATCHES.items()
-        if name != known and (known is None or name in COLOURS)
-        and (known is not None or (not (light < 90 and name in PALE) and not (light > 150 and name in DARK)))
-        and np.abs(own - rgb).mean() > 40
-    ]  # fmt: skip
-    return names[int(gen.integers(len(names)))]
-
-
-def _tinted(crop: np.ndarray, mask: np.ndarray, colour: str, exact: bool, shade: np.ndarray) -> np.ndarray:
-    """The thing in `colour`: its light and shade stay, and unless `exact` a third of its own colours and of its brightness;
-    a dark thing that turns bright gets the contrast of a bright one. An exact colour is off by `shade` (3,), as drawn ones are."""
-    light = _luminance(crop)[..., None]
-    middle = float(np.median(light[mask]))
-    rgb = np.array(SWATCHES[colour], np.float32)
-    if not exact:
-        target = _luminance(rgb)
-        rgb = rgb * float(np.clip((0.65 * target + 0.35 * middle) / target, 0.6, 1.5))
-    own = crop - light
-    if exact:
-        return rgb + shade + (light - middle)
-    return rgb * np.clip(light / max(middle, 1.0), 0.35, 1.7) + 0.3 * (own - np.median(own[mask], axis=0))
-
-
-def _textured(crop: np.ndarray, mask: np.ndarray, texture: str) -> np.ndarray:
-    """Stripes or dots across the thing, dark on light things and light on dark ones."""
-    rows, columns = np.indices(mask.shape)
-    period = max(6, int(np.sqrt(mask.sum()) / 5))
-    if texture == "stripes":
-        inked = (rows + columns) % period < period / 2
-    else:
-        inked = np.hypot(rows % period - period / 2, columns % period - period / 2) < period * 0.34
-    inked = ndimage.gaussian_filter(inked.astype(np.float32), 0.7)[..., None]
-    light = float(np.median(_luminance(crop[mask])))
-    ink = crop * 0.3 if light > 110 else 255 - (255 - crop) * 0.35
-    return crop * (1 - inked) + ink * inked
 
 
 def swap(gen: np.random.Generator, canvas: Canvas, editor: Editor, donors: Donors) -> Edit | None:
@@ -374,7 +303,7 @@ def _paste(image: np.ndarray, theirs: Canvas, thing: Thing, foot: tuple[int, int
     y, x = np.indices(image.shape[:2])[:, area[0], area[1]]
     paint = image.astype(np.float32)
     there = np.clip(y - dy, 0, theirs.image.shape[0] - 1), np.clip(x - dx, 0, theirs.image.shape[1] - 1)
-    paint[area] = outwards(theirs.image[there].astype(np.float32), _inside(core[area]))
+    paint[area] = outwards(theirs.image[there].astype(np.float32), inside(core[area]))
     return blend(image, paint, core, FEATHER)
 
 

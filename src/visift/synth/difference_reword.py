@@ -17,8 +17,8 @@ from visift.core.types import Conversation, Scene, Turn, assistant, user
 from visift.synth.dialog.forms import FORMS
 from visift.synth.dialog.reword import fact_words, facts
 from visift.synth.difference import make as make_differences
-from visift.synth.difference_edits import SWATCHES, TEXTURES
 from visift.synth.frame import Task
+from visift.synth.recolour import SWATCHES, TEXTURES
 from visift.synth.teacher import Teacher
 
 SYSTEM = (

@@ -91,7 +91,7 @@ def make_plan(
                     for name, value in zip(COLUMNS, values, strict=True):
                         columns[name].append(value)
     _check(out, rejected, len(columns["length"]), max_rejected)
-    arrays = {name: np.array(columns[name], dtype=kind) for name, kind in COLUMNS.items()}
+    arrays = {name: np.frombuffer(columns[name], dtype=kind) for name, kind in COLUMNS.items()}  # no copy
     counts = {
         "key": key, "rows": len(columns["length"]), "rejected": len(rejected), "tokens": int(arrays["length"].sum()),
         "learnt": int(arrays["learnt"].sum()), "longest": int(arrays["length"].max()), "pictures": int(arrays["pictures"].sum()),
