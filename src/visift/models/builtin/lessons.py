@@ -1,7 +1,6 @@
 """What the built-in base model is taught: what a real VLM can do before it has seen a tag on an object or a difference task.
 
-Captions and untagged questions in every response form, single digits on empty ground, things partly covered by blank
-or lettered stickers, rows with 2-4 pictures, multi-round rows, text-only sentences about differences. Never a number on
+Captions and untagged questions in every response form, what is written in the picture (signs.py), rows with 2-4 pictures, multi-round rows, text-only sentences about differences. Never a number on
 an object, never two pictures compared.
 A lesson is rows of pictures and (question, answer) rounds, made from scenes and a generator.
 """
@@ -13,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from visift.core.types import Region, Scene
 from visift.sources.tabletop import COLOURS, SHAPES, SIDE, SIZES, Thing, region_of
@@ -32,7 +30,6 @@ from visift.synth.skills import (
     short_name,
 )  # fmt: skip
 
-MAX_DIGIT = 9
 PATCH = 16  # pixels
 GRID = SIDE // PATCH
 
@@ -53,7 +50,7 @@ class Row:
     """Pictures as uint8 (SIDE, SIDE, 3) with their per-patch labels, and the rounds asked about them."""
 
     pictures: list[np.ndarray] = field(default_factory=list)
-    # each int64 (patches, 4): shape, colour, size, digit; 0 = none
+    # each int64 (patches, 4): shape, colour, size, sign; 0 = none
     labels: list[np.ndarray] = field(default_factory=list)
     rounds: list[Asked] = field(default_factory=list)
 
@@ -257,122 +254,6 @@ def difference_sentences(gen: np.random.Generator) -> Asked:
         answer = "Nothing changed."
     before, after = (join([f"a {n}" for n in ns]) for ns in (names, other))
     return Asked(f"First there was {before}. Now there is {after}. What changed?", answer)
-
-
-LETTERS = "CEFHJKLMNPRTUVWXY"  # those that look like digits are left out
-FONT_SIZES = tuple(range(11, 19))
-_FONTS = {size: ImageFont.load_default(size) for size in FONT_SIZES}
-
-
-DIGIT_LISTS = (
-    "List where each number is.", "Every number has a place. List them.", "Count up through the numbers and say where each is.",
-    "Go through the numbers and tell the place of each.", "Where is each number? Answer with a list.", "List the numbers and their places.",
-    "Name the place of every number, in order.", "For each number, say where it is.", "Say one by one where the numbers are.",
-    "Read the numbers in order and write down where each one is.",
-)  # fmt: skip
-
-
-def paste_digits(
-    gen: np.random.Generator, picture: np.ndarray, taken: list[tuple[int, int, int]]
-) -> list[tuple[int, int, int]]:
-    """Write 1-6 different digits onto free ground, in place; returns (digit, x, y) by centre.
-
-    `taken` holds (x, y, half side) of squares to keep clear of. Boxed or bare, dark or light, in several sizes, half of
-    them on a patchwork of chance colours: a digit must be read on any ground. Half of the time they count from 1.
-    """
-    image = Image.fromarray(picture)
-    draw = ImageDraw.Draw(image)
-    found: list[tuple[int, int, int]] = []
-    number, half = int(gen.integers(1, 7)), 9
-    digits = gen.permutation(number) + 1 if gen.random() < 0.5 else gen.permutation(MAX_DIGIT)[:number] + 1
-    for digit in digits:
-        for _ in range(12):
-            x, y = (int(v) for v in gen.integers(half, SIDE - half, size=2))
-            if all(max(abs(x - a), abs(y - b)) >= half + c for a, b, c in taken):
-                break
-        else:
-            continue
-        if on_cloth := gen.random() < 0.5:
-            cloth = gen.integers(0, 256, (*gen.integers(1, 5, size=2), 3), dtype=np.uint8)
-            image.paste(
-                Image.fromarray(cloth).resize((2 * half, 2 * half), Image.Resampling.NEAREST), (x - half, y - half)
-            )
-        font = _FONTS[FONT_SIZES[int(gen.integers(len(FONT_SIZES)))]]
-        dark = np.asarray(image)[y - half : y + half, x - half : x + half].mean() > 128
-        ink, paper = ("black", "white") if gen.random() < 0.5 else ("white", "black")
-        text = str(digit)
-        x0, y0, x1, y1 = draw.textbbox((x, y), text, font=font, anchor="mm")
-        if on_cloth or gen.random() < 0.7:
-            draw.rectangle((x0 - 2, y0 - 2, x1 + 1, y1 + 1), fill=paper)
-        else:
-            ink = "black" if dark else "white"
-        draw.text((x - (x0 + x1) / 2 + x, y - (y0 + y1) / 2 + y), text, font=font, fill=ink, anchor="mm")
-        taken.append((x, y, half))
-        found.append((int(digit), x, y))
-    picture[:] = np.asarray(image)
-    return found
-
-
-def paste_stickers(gen: np.random.Generator, picture: np.ndarray, things: list[Thing]) -> None:
-    """Half of the things get a small box on them, in place: blank, or with a letter.
-
-    What lies beneath stays the answer and the label of its patches, so the tower learns to see through what covers the
-    middle of a thing, as a real one does. Never a number.
-    """
-    image = Image.fromarray(picture)
-    draw = ImageDraw.Draw(image)
-    for t in things:
-        if gen.random() < 0.5:
-            continue
-        x, y = (int(v) + int(gen.integers(-4, 5)) for v in (t.x, t.y))
-        w, h = (int(v) for v in gen.integers((9, 12), (15, 17)))
-        paper, ink = ("white", "black") if gen.random() < 0.5 else ("black", "white")
-        if gen.random() < 0.2:
-            paper = tuple(int(v) for v in gen.integers(0, 256, 3))
-        draw.rectangle((x - w // 2, y - h // 2, x + w // 2, y + h // 2), fill=paper)
-        if gen.random() < 0.7:
-            letter = LETTERS[int(gen.integers(len(LETTERS)))]
-            draw.text((x, y), letter, font=_FONTS[FONT_SIZES[int(gen.integers(5))]], fill=ink, anchor="mm")
-    picture[:] = np.asarray(image)
-
-
-def digit_rounds(gen: np.random.Generator, digits: list[tuple[int, int, int]]) -> list[Asked]:
-    """Read the numbers left to right; say where each stands, which stands somewhere, whether one is there."""
-    spots = {d: region_of(Thing(SHAPES[0], "red", "small", x, y, 8), "") for d, x, y in digits}
-    ordered = sorted(digits, key=lambda d: d[1:])
-    made = [told("Which numbers are in the picture?", joined([(str(d), spots[d]) for d, *_ in ordered]))]
-    places = {d: place_name(spot) for d, spot in spots.items()}
-    if sorted(spots) == list(range(1, len(spots) + 1)):
-        listed = numbered([(places[d], spots[d]) for d in sorted(spots)])
-        made.append(told(DIGIT_LISTS[int(gen.integers(len(DIGIT_LISTS)))], listed))
-    for digit in gen.permutation(list(spots))[:4]:
-        looks = looks_at([spots[digit]])
-        if list(places.values()).count(places[digit]) == 1 and gen.random() < 0.4:
-            made.append(Asked(f"Which number is at the {places[digit]}?", str(digit), looks))
-        else:
-            made.append(Asked(f"Where is number {digit}?", places[digit], looks))
-    asked = int(gen.integers(1, MAX_DIGIT + 1))
-    found = looks_at([spots[asked]] if asked in spots else [])
-    made.append(Asked(f"Is there a number {asked}?", "yes" if asked in spots else "no", found))
-    return [made[k] for k in gen.permutation(len(made))]
-
-
-def patch_labels(things: list[Thing], digits: list[tuple[int, int, int]], patch: int = 16) -> np.ndarray:
-    """What each patch mostly shows, int64 (patches, 4): 1 + index of shape, colour, size, digit; 0 = none."""
-    n = SIDE // patch
-    labels = np.zeros((n, n, 4), np.int64)
-    middles = (np.arange(n) + 0.5) * patch
-    shapes, colours, sizes = list(SHAPES), list(COLOURS), list(SIZES)
-    for t in things:
-        reach = t.diameter / 2 + patch * 0.15
-        rows, columns = np.abs(middles - t.y) < reach, np.abs(middles - t.x) < reach
-        rows[min(n - 1, t.y // patch)] = columns[min(n - 1, t.x // patch)] = True
-        labels[np.ix_(rows, columns)] = [
-            1 + shapes.index(t.shape), 1 + colours.index(t.colour), 1 + sizes.index(t.size), 0,
-        ]  # fmt: skip
-    for digit, x, y in digits:
-        labels[min(n - 1, y // patch), min(n - 1, x // patch), 3] = digit
-    return labels.reshape(-1, 4)
 
 
 def vocabulary() -> list[str]:

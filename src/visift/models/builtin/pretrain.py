@@ -10,7 +10,7 @@ import json
 import math
 import time
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from visift.core.errors import VisiftError
 from visift.core.files import write_json
 from visift.core.progress import progress
 from visift.core.seeds import rng, seed_of
-from visift.models.builtin import lessons
+from visift.models.builtin import lessons, signs
 from visift.models.builtin.architecture import fresh_model, save
 from visift.models.builtin.lessons import Row
 from visift.models.builtin.tokenizer import ASSISTANT, BOS, END, IMAGE, USER, train_tokenizer
@@ -37,7 +37,7 @@ from visift.sources.tabletop import COLOURS, SHAPES, SIZES, draw_things, ground,
 PATCHES = 49
 FIRST_PATCH = 2  # position of a row's first picture token: <s>, <|user|>, then the pictures
 POINTING = ((2, 0), (3, 0), (3, 1), (4, 0))  # layer, head: the attention heads that are taught where to look
-CLASSES = (1 + len(SHAPES), 1 + len(COLOURS), 1 + len(SIZES), 1 + lessons.MAX_DIGIT)
+CLASSES = (1 + len(SHAPES), 1 + len(COLOURS), 1 + len(SIZES), len(signs.SIGNS))
 SORT_OVER = 8  # batches whose rows are sorted by length together: little padding
 
 
@@ -46,6 +46,9 @@ class PretrainSettings(BaseModel):
 
     steps: int = 9000
     batch_size: int = 32
+    only_seen: int = (
+        32  # further rows a step of which nothing is asked: their pictures teach the vision tower by their labels
+    )
     lr: float = 5e-4
     weight_decay: float = 0.05
     warmup: int = 200
@@ -76,24 +79,26 @@ def corpus(seed: int = 0, rows: int = 6000) -> Iterator[str]:
 def make_row(gen: np.random.Generator, simple: bool, hard: float) -> Row:
     """One lesson. `simple` leaves only captions and digits; `hard` is the share of scenes of levels 1 and 2."""
     row, kind = Row(), gen.random()
+    read: list[lessons.Asked] = []  # rounds about what is written on things
 
     def scene() -> lessons.Scene:
         level = int(gen.integers(1, 3)) if gen.random() < hard else 0
         things = place_things(gen, level)
         picture = draw_things(gen, things, level)[0]
-        if gen.random() < 0.5:
-            lessons.paste_stickers(gen, picture, things)
+        found = signs.paste_stickers(gen, picture, things) if gen.random() < 0.6 else []
         row.pictures.append(picture)
-        row.labels.append(lessons.patch_labels(things, []))
-        return lessons.scene_of(things)
+        row.labels.append(signs.patch_labels(things, [(f.sign, f.x, f.y) for f in found]))
+        seen = lessons.scene_of(things)
+        read.extend(signs.letter_rounds(gen, seen, found))
+        return seen
 
     if kind < (0.35 if simple else 0.28):
         things = place_things(gen, 0)[: int(gen.integers(0, 4))]
         picture = draw_things(gen, things, 0)[0] if things else np.clip(ground(gen), 0, 255).astype(np.uint8)
-        digits = lessons.paste_digits(gen, picture, [(t.x, t.y, t.diameter // 2 + 1) for t in things])
+        digits = signs.paste_digits(gen, picture, [(t.x, t.y, t.diameter // 2 + 1) for t in things])
         row.pictures.append(picture)
-        row.labels.append(lessons.patch_labels(things, digits))
-        row.rounds = lessons.digit_rounds(gen, digits) if digits else []
+        row.labels.append(signs.patch_labels(things, digits))
+        row.rounds = signs.digit_rounds(gen, digits)
         if things:
             row.rounds.append(lessons.described(gen, lessons.scene_of(things)))
     elif simple:
@@ -103,7 +108,10 @@ def make_row(gen: np.random.Generator, simple: bool, hard: float) -> Row:
     elif kind < 0.37:
         row.rounds = [lessons.difference_sentences(gen)]
     else:
-        row.rounds = lessons.one_picture(gen, scene(), int(gen.integers(3, 9)))
+        one = scene()
+        row.rounds = lessons.one_picture(gen, one, int(gen.integers(1, 4) if read else gen.integers(3, 9)))
+        at = int(gen.integers(len(row.rounds) + 1))
+        row.rounds[at:at] = read
     return row
 
 
@@ -162,7 +170,14 @@ class Groups(Dataset[list[dict[str, torch.Tensor]]]):
             rows.append((*self.encode(row), row))
         rows.sort(key=lambda r: len(r[0]))
         order = rng("order", s.seed, index).permutation(SORT_OVER)
-        return [collate(rows[k * s.batch_size : (k + 1) * s.batch_size], self.encode.pad) for k in order]
+        return [
+            collate(
+                rows[k * s.batch_size : (k + 1) * s.batch_size],
+                self.encode.pad,
+                [make_row(rng("seen", s.seed, index, k, n), False, s.hard) for n in range(s.only_seen)],
+            )
+            for k in order.tolist()
+        ]
 
 
 def batches(settings: PretrainSettings, encode: Encoder, start: int) -> Iterator[dict[str, torch.Tensor]]:
@@ -175,8 +190,9 @@ def batches(settings: PretrainSettings, encode: Encoder, start: int) -> Iterator
         skip = 0
 
 
-def collate(rows: list[Any], pad: int) -> dict[str, torch.Tensor]:
-    """Rows as (ids, weights, looks, Row), padded on the right."""
+def collate(rows: list[Any], pad: int, only_seen: Sequence[Row] = ()) -> dict[str, torch.Tensor]:
+    """Rows as (ids, weights, looks, Row), padded on the right; behind their pictures those of the rows only seen."""
+    drawn = [*(row for *_, row in rows), *only_seen]
     width = max(len(ids) for ids, *_ in rows)
     looks = [(b, at, cells) for b, (_, _, found, _) in enumerate(rows) for at, cells in found]
     pointed = torch.zeros(len(looks), width, dtype=torch.bool)
@@ -186,10 +202,10 @@ def collate(rows: list[Any], pad: int) -> dict[str, torch.Tensor]:
         "input_ids": torch.tensor([ids + [pad] * (width - len(ids)) for ids, *_ in rows]),  # (B, T)
         "attention_mask": torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids, *_ in rows]),
         "weights": torch.tensor([weights + [0.0] * (width - len(weights)) for _, weights, *_ in rows]),
-        "pixels": torch.from_numpy(np.stack([p for *_, row in rows for p in row.pictures])),  # uint8 (P, S, S, 3)
+        "pixels": torch.from_numpy(np.stack([p for row in drawn for p in row.pictures])),  # uint8 (P, S, S, 3)
         "pointing": torch.tensor([(b, at) for b, at, _ in looks]).view(-1, 2),  # (L, 2)
         "pointed": pointed,  # (L, T)
-        "dense": torch.from_numpy(np.stack([x for *_, row in rows for x in row.labels])),  # (P, patches, 4)
+        "dense": torch.from_numpy(np.stack([x for row in drawn for x in row.labels])),  # (P, patches, 4)
     }
 
 
@@ -227,7 +243,8 @@ def losses(
     features = model.model.vision_tower(pixels.contiguous()).last_hidden_state  # (P, patches, D)
     embeds = model.get_input_embeddings()(batch["input_ids"])  # (B, T, D)
     at = (batch["input_ids"] == model.config.image_token_id).unsqueeze(-1).expand_as(embeds)
-    projected = model.model.multi_modal_projector(features).to(embeds.dtype)
+    told = int(at[..., 0].sum()) // PATCHES  # pictures that text is about; those behind them have labels alone
+    projected = model.model.multi_modal_projector(features[:told]).to(embeds.dtype)
     embeds = embeds.masked_scatter(at, projected)
     hidden = model.model.language_model(inputs_embeds=embeds, attention_mask=batch["attention_mask"], use_cache=False)
     weights = batch["weights"][:, 1:]  # (B, T-1)
@@ -235,15 +252,28 @@ def losses(
     logits = model.lm_head(hidden.last_hidden_state[:, :-1][keep])  # (learnt, V)
     each = nn.functional.cross_entropy(logits.float(), batch["input_ids"][:, 1:][keep], reduction="none")
     text = (each * weights[keep]).sum() / weights.sum()
-    dense = sum(_dense(head(features).float(), batch["dense"][..., k]) for k, head in enumerate(heads))
+    seen = [head(features).float() for head in heads]
+    seen[3] = of_its_kind(seen[3], batch["dense"][..., 3])
+    dense = sum(_dense(logits, batch["dense"][..., k]) for k, logits in enumerate(seen))
     return text, dense, pointer.loss(batch)
 
 
 def _dense(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Patches that show something count as much as the many that do not; logits (P, patches, C), labels (P, patches)."""
-    each = nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-    shown = labels.flatten() > 0
-    return 0.5 * each[shown].sum() / shown.sum().clamp(min=1) + 0.5 * each[~shown].sum() / (~shown).sum().clamp(min=1)
+    """Patches that show something count as much as the many that do not; -1 counts nowhere. logits (P, patches, C), labels
+    (P, patches)."""
+    each = nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none", ignore_index=-1)
+    shown, empty = labels.flatten() > 0, labels.flatten() == 0
+    return 0.5 * each[shown].sum() / shown.sum().clamp(min=1) + 0.5 * each[empty].sum() / empty.sum().clamp(min=1)
+
+
+def of_its_kind(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The signs' logits with letters out of the question where a digit stands, and digits where a letter stands: letters stand
+    on things here and digits never do, which must not teach that what stands on a thing is no digit."""
+    digit = torch.arange(logits.shape[-1], device=logits.device) <= signs.MAX_DIGIT  # (C,)
+    other = torch.where((labels > signs.MAX_DIGIT).unsqueeze(-1), digit, ~digit)  # (P, patches, C)
+    other = other & (labels > 0).unsqueeze(-1)
+    other[..., 0] = False
+    return logits.masked_fill(other, float("-inf"))
 
 
 def rate(step: int, s: PretrainSettings) -> float:

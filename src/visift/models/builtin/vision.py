@@ -67,6 +67,23 @@ class Block(nn.Module):
         return x + self.down(torch.relu(self.up(self.norm2(x))))
 
 
+class Residual(nn.Module):
+    """Two convolutions beside the straight way, which is all there is at first."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.GroupNorm(8, channels),
+            nn.ReLU(),
+            last := nn.Conv2d(channels, channels, 3, padding=1),
+        )
+        last.starts_at_zero = True
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, h, w) -> (B, C, h, w)
+        return x + self.inner(x)
+
+
 class TabletopVisionModel(PreTrainedModel):
     """pixel_values float (B, 3, image_size, image_size) -> last_hidden_state (B, patches, hidden_size)."""
 
@@ -84,9 +101,11 @@ class TabletopVisionModel(PreTrainedModel):
             nn.Conv2d(3, first, 7, stride=4, padding=3),
             nn.GroupNorm(8, first),
             nn.ReLU(),
+            Residual(first),
             nn.Conv2d(first, second, 3, stride=2, padding=1),
             nn.GroupNorm(8, second),
             nn.ReLU(),
+            Residual(second),
             nn.Conv2d(second, width, 3, stride=scale // 2, padding=1),
         )
         self.position = nn.Parameter(torch.zeros(1, (config.image_size // config.patch_size) ** 2, width))
@@ -99,7 +118,10 @@ class TabletopVisionModel(PreTrainedModel):
             nn.init.normal_(module.weight, std=self.config.initializer_range)
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if hasattr(module, "starts_at_zero"):
+                nn.init.zeros_(module.weight)
+            else:
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, (nn.LayerNorm, nn.GroupNorm)):
