@@ -190,3 +190,21 @@ def test_once_makes_a_thing_once(tmp_path: Path) -> None:
     for _ in range(3):
         assert once(tmp_path / "x.json", lambda: calls.append(1) or {"v": 1}) == {"v": 1}
     assert len(calls) == 1
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.text(st.characters(codec="utf-8")), st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8")),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner))))  # fmt: skip
+def test_rows_are_written_as_json_writes_them(tmp_path: Path, row: Any) -> None:
+    write_jsonl(tmp_path / "a.jsonl", [row])
+    line = (tmp_path / "a.jsonl").read_text("utf-8")
+    assert json.loads(line) == row
+    assert line.count("\n") == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_row_that_holds_no_number_is_refused(tmp_path: Path, value: float) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_jsonl(tmp_path / "a.jsonl", [{"score": 1.0}, {"score": [value]}])
+    assert list(tmp_path.iterdir()) == []

@@ -16,7 +16,7 @@ import msgspec
 from visift.core.errors import DataError, VisiftError
 
 _decode = msgspec.json.Decoder().decode
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_encode = msgspec.json.Encoder().encode
 
 
 def canonical_json(value: Any) -> str:
@@ -84,10 +84,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
-    """One JSON value a line in the order given, written atomically and in a stream. Key order is the row's own."""
+    """One JSON value a line in the order given, written atomically and in a stream. Key order is the row's own. Raises
+    ValueError for NaN and infinity."""
     with atomic(path) as f:
         for row in rows:
-            f.write(_encode(row).encode() + b"\n")
+            line = msgspec.json.format(_encode(row), indent=0)  # on one line, with spaces, as json.dumps writes it
+            if b"null" in line:
+                json.dumps(row, allow_nan=False)  # msgspec writes NaN as null
+            f.write(line + b"\n")
 
 
 def read_json(path: Path) -> Any:
