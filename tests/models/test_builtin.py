@@ -253,7 +253,7 @@ def test_the_text_loss_is_the_mean_over_rounds_of_the_model_s_own(tokenizer):
 
 
 def test_batches_are_the_same_after_a_restart(tokenizer):
-    settings = PretrainSettings(batch_size=2, steps=40)
+    settings = PretrainSettings(batch_size=2, only_seen=1, steps=40)
     encode = Encoder(tokenizer)
     unbroken = [b["input_ids"] for b, _ in zip(batches(settings, encode, 0), range(12), strict=False)]
     resumed = [b["input_ids"] for b, _ in zip(batches(settings, encode, 9), range(3), strict=False)]
