@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from visift.core.seeds import rng
-from visift.synth.recolour import PALE, SWATCHES, coverage, inside, new_colour, outwards, tinted
+from visift.synth.recolour import PALE, SWATCHES, coverage, inside, new_colour, repainted, tinted
 
 THING, BEHIND = np.array([40.0, 90.0, 210.0]), np.array([150.0, 140.0, 120.0])
 
@@ -27,9 +27,7 @@ def test_recoloured_it_is_as_if_drawn_in_that_colour() -> None:
     pixels, mask, _ = drawn()
     red = np.array(SWATCHES["red"], float)
     paint = tinted(pixels, mask, "red", exact=True, shade=np.zeros(3))
-    inner = inside(mask)
-    made = pixels + coverage(pixels, mask)[..., None] * (outwards(paint, inner) - outwards(pixels, inner))
-    assert np.abs(made - drawn(red)[0]).max() < 4
+    assert np.abs(repainted(pixels, paint, mask) - drawn(red)[0]).max() < 4
 
 
 def test_a_third_thing_beside_it_keeps_its_colour() -> None:

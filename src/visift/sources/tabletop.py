@@ -28,6 +28,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }  # fmt: skip
 SIZES: dict[str, tuple[int, int]] = {"small": (25, 28), "large": (36, 40)}  # diameter in pixels, both ends included
 OBJECTS = {0: (3, 6), 1: (3, 7), 2: (4, 8)}  # how many objects, by level
+SHADE = 12  # of 255: how far a thing is off its colour, each channel
 FAVOURITE = dict(zip(SHAPES, COLOURS, strict=True))  # circle -> red, …: things have usual colours, so guessing tempts
 FAVOURED = 0.25  # chance that a thing has its shape's usual colour, beyond the even share
 GAP = 2  # free pixels between objects where they may not overlap
@@ -153,7 +154,7 @@ def draw_things(gen: np.random.Generator, things: list[Thing], level: int) -> tu
     for thing in things:
         alpha = shape_alpha(thing.shape, thing.diameter)
         rows, columns = _slices(thing)
-        colour = np.clip(np.array(COLOURS[thing.colour], np.float32) + gen.uniform(-12, 12, size=3), 0, 255)
+        colour = np.clip(np.array(COLOURS[thing.colour], np.float32) + gen.uniform(-SHADE, SHADE, size=3), 0, 255)
         fill = np.broadcast_to(colour.astype(np.float32), (*alpha.shape, 3))
         if thing.texture != "plain":
             fill = fill * _texture(thing.texture, thing.diameter)[..., None]

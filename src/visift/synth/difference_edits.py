@@ -14,16 +14,16 @@ from scipy import ndimage
 
 from visift.core.errors import DataError
 from visift.core.types import Region, Scene
+from visift.sources.tabletop import SHADE
 from visift.synth.editors import Editor, grow, painted, window
 from visift.synth.recolour import (
     BORDER,
     FEATHER,
-    SHADE,
     TEXTURES,
-    coverage,
     inside,
     new_colour,
     outwards,
+    repainted,
     textured,
     tinted,
 )
@@ -200,9 +200,7 @@ def modify(gen: np.random.Generator, canvas: Canvas, editor: Editor, donors: Don
         made, support = blend(canvas.image, full, thing.mask, FEATHER)
     else:
         made, support = canvas.image.copy(), grow(thing.mask, BORDER)
-        shares, inner = coverage(crop, mask), inside(mask)
-        changed = crop + shares[..., None] * (outwards(paint, inner) - outwards(crop, inner))
-        made[area] = np.clip(changed + 0.5, 0, 255).astype(np.uint8)
+        made[area] = np.clip(repainted(crop, paint, mask) + 0.5, 0, 255).astype(np.uint8)
     return Edit("modify", made, support, thing.region, after, adjective)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
 from visift.sources.tabletop import COLOURS
@@ -11,7 +12,6 @@ SWATCHES = {**COLOURS, "brown": (120, 72, 32)}
 PALE, DARK = ("yellow", "orange", "pink", "cyan"), ("brown",)  # names that hold only for light, or dark, things
 TEXTURES = {"stripes": "striped", "dots": "dotted"}
 SIMILAR = 20  # of 255 a channel: from colours so alike no mixture can be read
-SHADE = 12  # of 255: how far a drawn thing is off its colour, each channel
 WORN = 0.15  # of a thing's pixels: a colour that so many have already is no new one
 BORDER = 2  # pixels outside a mask up to which colours are mixed with the thing's
 FEATHER = 0.6  # pixels: the soft border of what is pasted or painted
@@ -48,6 +48,12 @@ def coverage(crop: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return shares.clip(0.0, 1.0).astype(np.float32)
 
 
+def repainted(crop: np.ndarray, paint: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The crop with the thing of `mask` in the colours of `paint`, its border mixed as it was; all float32 (h, w, 3)."""
+    inner = inside(mask)
+    return crop + coverage(crop, mask)[..., None] * (outwards(paint, inner) - outwards(crop, inner))
+
+
 def _luminance(pixels: np.ndarray) -> np.ndarray:
     return pixels @ np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -68,17 +74,16 @@ def new_colour(gen: np.random.Generator, pixels: np.ndarray, known: str | None) 
 
 
 def _share_of_hue(pixels: np.ndarray, rgb: tuple[int, int, int]) -> float:
-    """How many of the pixels, float32 (N, 3), are coloured and within 25 degrees of that colour's hue: a share."""
-    hue, saturation = _hue(pixels)
-    away = np.abs((hue - _hue(np.array([rgb], np.float32))[0] + 180) % 360 - 180)
-    return float(((away < 25) & (saturation > 0.25)).mean())
+    """How many of the pixels, float32 (N, 3), are coloured, not almost black, and near that colour's hue: a share."""
+    hsv = _hsv(pixels)
+    away = np.abs((hsv[:, 0] - _hsv(np.array([rgb]))[0, 0] + 128) % 256 - 128)
+    return float(((away < 18) & (hsv[:, 1] > 64) & (hsv[:, 2] > 32)).mean())  # 18 of 256 are 25 degrees
 
 
-def _hue(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Hue in degrees and saturation in 0..1 of float32 (N, 3), both (N,)."""
-    red, green, blue = pixels.T
-    hue = np.degrees(np.arctan2(np.sqrt(3) * (green - blue), 2 * red - green - blue)) % 360
-    return hue, np.ptp(pixels, axis=1) / np.maximum(pixels.max(axis=1), 32)
+def _hsv(pixels: np.ndarray) -> np.ndarray:
+    """int (N, 3) of 0..255, as PIL has it."""
+    rgb = np.clip(pixels, 0, 255).astype(np.uint8)[None]  # (1, N, 3)
+    return np.asarray(Image.fromarray(rgb).convert("HSV"))[0].astype(int)
 
 
 def tinted(crop: np.ndarray, mask: np.ndarray, colour: str, exact: bool, shade: np.ndarray) -> np.ndarray:

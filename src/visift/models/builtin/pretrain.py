@@ -79,18 +79,15 @@ def corpus(seed: int = 0, rows: int = 6000) -> Iterator[str]:
 def make_row(gen: np.random.Generator, simple: bool, hard: float) -> Row:
     """One lesson. `simple` leaves only captions and digits; `hard` is the share of scenes of levels 1 and 2."""
     row, kind = Row(), gen.random()
-    read: list[lessons.Asked] = []  # rounds about what is written on things
 
-    def scene() -> lessons.Scene:
+    def scene() -> tuple[lessons.Scene, list[signs.Lettered]]:
         level = int(gen.integers(1, 3)) if gen.random() < hard else 0
         things = place_things(gen, level)
         picture = draw_things(gen, things, level)[0]
         found = signs.paste_stickers(gen, picture, things) if gen.random() < 0.6 else []
         row.pictures.append(picture)
         row.labels.append(signs.patch_labels(things, [(f.sign, f.x, f.y) for f in found]))
-        seen = lessons.scene_of(things)
-        read.extend(signs.letter_rounds(gen, seen, found))
-        return seen
+        return lessons.scene_of(things), found
 
     if kind < (0.35 if simple else 0.28):
         things = place_things(gen, 0)[: int(gen.integers(0, 4))]
@@ -102,13 +99,14 @@ def make_row(gen: np.random.Generator, simple: bool, hard: float) -> Row:
         if things:
             row.rounds.append(lessons.described(gen, lessons.scene_of(things)))
     elif simple:
-        row.rounds = [lessons.described(gen, scene())]
+        row.rounds = [lessons.described(gen, scene()[0])]
     elif kind < 0.35:
-        row.rounds = lessons.several_pictures(gen, [scene() for _ in range(int(gen.integers(2, 5)))])
+        row.rounds = lessons.several_pictures(gen, [scene()[0] for _ in range(int(gen.integers(2, 5)))])
     elif kind < 0.37:
         row.rounds = [lessons.difference_sentences(gen)]
     else:
-        one = scene()
+        one, found = scene()
+        read = signs.letter_rounds(gen, one, found)
         row.rounds = lessons.one_picture(gen, one, int(gen.integers(1, 4) if read else gen.integers(3, 9)))
         at = int(gen.integers(len(row.rounds) + 1))
         row.rounds[at:at] = read

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from visift.core.types import Region, Scene
 from visift.models.builtin.lessons import Asked, joined, looks_at, numbered, told
-from visift.sources.tabletop import COLOURS, SHAPES, SIDE, SIZES, Thing, region_of
+from visift.sources.tabletop import COLOURS, SHADE, SHAPES, SIDE, SIZES, Thing, region_of
 from visift.synth.skills import place_name, short_name
 
 MAX_DIGIT = 9
@@ -89,7 +89,7 @@ def _lay_cloth(
     corners = int(gen.integers(5, 9))
     turns = np.sort(gen.uniform(0, 2 * np.pi, corners))
     reach = half * gen.uniform(0.5, 1.0, corners)
-    colour = np.array(list(COLOURS.values())[int(gen.integers(len(COLOURS)))]) + gen.integers(-12, 13, 3)
+    colour = np.array(list(COLOURS.values())[int(gen.integers(len(COLOURS)))]) + gen.integers(-SHADE, SHADE + 1, 3)
     edge = np.stack([x + reach * np.sin(turns), y - reach * np.cos(turns)], 1)  # (corners, 2)
     draw.polygon([tuple(p) for p in edge.tolist()], fill=tuple(np.clip(colour, 0, 255).tolist()))
 
