@@ -62,8 +62,8 @@ VPGC_VARIANTS = {"as shipped": ()} | {
         "zero guidance": ("train.vpgc_guidance=zero",),
         "shuffled guidance": ("train.vpgc_guidance=shuffled",),
         **{f"layer {k}": (f"train.vpgc_layer={k}",) for k in VPGC_LAYERS if k != VPGC_MIDDLE},
-        "a quarter of the pairs": ("data.difference.tabletop=125",),
-        "four times the pairs": ("data.difference.tabletop=2000",),
+        "a quarter of the pairs": ("data.difference.tabletop=50",),
+        "four times the pairs": ("data.difference.tabletop=800",),
         "random targets": ("data.difference.options.targets=random",),
         "salient targets": ("data.difference.options.targets=salient",),
     }.items()
