@@ -85,7 +85,7 @@ def test_another_recipe_in_the_same_folder_is_refused(finished):
         run_recipe(recipe, run, ["seed=5"])
 
 
-def killed_run(recipe, out, kills, longest, seed):
+def killed_run(recipe, out, kills, longest, seed, timeout=600.0):
     """Start, kill -9 after a random while, `kills` times; then let it end. Returns how many kills hit a running one."""
     draw = random.Random(seed)
     command = [sys.executable, "-m", "visift", "run", str(recipe), "--out", str(out)]
@@ -96,7 +96,7 @@ def killed_run(recipe, out, kills, longest, seed):
         hits += process.poll() is None
         process.kill()  # SIGKILL; nothing where it had already ended
         process.wait()
-    subprocess.run(command, check=True, capture_output=True, timeout=600)
+    subprocess.run(command, check=True, capture_output=True, timeout=timeout)
     return hits
 
 
@@ -107,3 +107,11 @@ def test_killed_it_ends_with_the_same_scores(finished, tmp_path, kills):
     hits = killed_run(recipe, tmp_path / "run", kills, max(3.0, longest * 0.4), seed=kills)
     assert hits
     assert scores(tmp_path / "run") == scores(run)
+
+
+@pytest.mark.stress
+def test_the_demo_killed_five_times_ends_with_the_same_scores(tmp_path):
+    """The shipped recipe as it is, twice: half an hour on two cores."""
+    run_recipe(shipped("demo"), tmp_path / "whole")
+    assert killed_run(shipped("demo"), tmp_path / "killed", 5, 300.0, seed=5, timeout=3600.0) == 5
+    assert scores(tmp_path / "killed") == scores(tmp_path / "whole")

@@ -44,7 +44,16 @@ class PaperClaim:
         return (self.minus, *self.rivals) if self.minus else ()
 
 
-FEW = ("data.lists.tabletop=500", "data.tag-qa.tabletop=250")
+# A tenth of the demo's lists; its control arm and its other questions say nothing about them.
+FEW = (
+    "data.lists.tabletop=485",
+    "data.tag-qa.tabletop=95",
+    "arms={listing: {stage: full, data: [vqa, lists, tag-qa]}}",
+    "questions={tag-listing: {task: tag-listing, kind: listing, tabletop: 250, split: held-out, options: {model_px: 112}, max_new_tokens: 56}}",
+    "controls={}",
+    "compare=[]",
+    "claims=[]",
+)
 
 VPGC_LAYERS = range(6)  # of the built-in model
 VPGC_MIDDLE = 3  # where the adapter hangs unless a recipe says otherwise
