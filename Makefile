@@ -15,8 +15,9 @@ endif
 demo: $(VENV)/.installed
 	$(BIN)/visift demo --out runs/demo
 
+# A process a core; a file's tests stay together, since they share what is slow to make.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
