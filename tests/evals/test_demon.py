@@ -79,6 +79,10 @@ def test_choices_under_both_rules(options, truth, reply, published, fixed):
         ("Image B, not image C", 0, 0),
         ("B", 0, 0),
         ("", 0, 0),
+        ("The image belongs to the rest", 0, 0),  # a word that begins with the letter names no option
+        ("image best", 1, 0),
+        ("The image contains eggs; I choose image B", 0, 1),
+        ("Image B: the image depicts a cake", 0, 1),
     ],
 )
 def test_picture_options(reply, published, fixed):

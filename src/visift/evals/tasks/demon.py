@@ -4,6 +4,7 @@ datasets. papers.md B.4. Two modes: `published` keeps the scorer's defects (B.4.
     a reply that shares no word with any option, or names two equally, is no answer   (published: the first option)
     options of one character count as words                                          (published: only the bare character matches)
     all three picture-option datasets are scored as such                             (published: VisualCloze by its words)
+    a picture option is named by its letter as a word                                (published: `image depicts` names image d)
 """
 
 from __future__ import annotations
@@ -230,10 +231,10 @@ def read(question: Question, text: str) -> str | None:
     if gold["kind"] == "open":
         return said or None
     if gold["kind"] == "picture":
-        named = {letter for letter in "abcd" if f"image {letter}" in said}
         if gold["rules"] == "published":
-            return said[:7] if len(named) <= 1 else None
-        return f"image {named.pop()}" if len(named) == 1 else None
+            return said[:7] if sum(f"image {letter}" in said for letter in "abcd") <= 1 else None
+        named = set(re.findall(r"\bimage [abcd]\b", said))
+        return named.pop() if len(named) == 1 else None
     options = tuple(clean(o, gold["rules"]) for o in gold["options"])
     return published_option(said, options) if gold["rules"] == "published" else fixed_option(said, options)
 
