@@ -124,6 +124,7 @@ def test_rows_that_fail_leave_no_file(tmp_path: Path) -> None:
         (b'{"a": }', r"a\.json:1:7.*not valid JSON"),
         (b"\xff\xfe", "not UTF-8"),
         (b"[" * 200_000, "nested too deeply|not valid JSON"),
+        (b"7" * 5000, "number of thousands of digits"),
     ],
 )
 def test_broken_json_names_file_and_place(tmp_path: Path, content: bytes, message: str) -> None:

@@ -291,6 +291,51 @@ def test_questions_keep_pictures_and_tables_in_their_places(tmp_path):
         demon.read_core(path, "MMQA", "fixed", asking=True)
 
 
+LONG = "7" * 5000
+
+
+@pytest.mark.parametrize(
+    ("kind", "broken", "named"),
+    [
+        ("open-ended", None, "expected a JSON object, found NoneType"),
+        ("open-ended", {"task_instance": None}, "'task_instance' is NoneType"),
+        ("open-ended", {"context": None, "choice_list": 5}, "'choice_list' is int"),
+        ("multi-choice", {"images_path": None}, "'images_path' is NoneType"),
+        ("multi-choice", {"images_path": 3}, "'images_path' is int"),
+        ("multi-choice", {"images_path": [None]}, "images_path holds NoneType"),
+        ("multi-choice", {"context": f"{{image#{LONG}}}"}, "placeholder 777777777… names no picture"),
+        ("multi-choice", {"sample_id": 0}, "its sample_id 0 is an earlier sample's too"),
+        ("open-ended", {"sample_id": 0, "response": "False"}, "its sample_id 0 is an earlier sample's too"),
+    ],
+)
+def test_broken_samples_are_named(kind, broken, named, tmp_path):
+    core(tmp_path / "r", "NLVR2", kind, [("True", TF)] * 2)
+    path = tmp_path / "r" / "NLVR2" / "core" / "core.json"
+    whole = read_json(path)
+    row = whole["data"][1]
+    if broken is not None:
+        instance = row["task_instance"] | {
+            k: v for k, v in broken.items() if k in ("context", "images_path", "choice_list")
+        }
+        row = row | {"task_instance": instance} | {k: v for k, v in broken.items() if k in row}
+    write_json(path, whole | {"data": [whole["data"][0], broken and row]})
+    with pytest.raises(DataError, match=re.escape(f"{path}: sample 1: ") + ".*" + re.escape(named)):
+        demon.read_core(path, "NLVR2", "fixed", asking=True)
+
+
+def test_a_broken_row_of_predictions_is_named(tmp_path):
+    core(tmp_path / "r", "VIST", "open-ended", [("we saw it", None)])
+    path = tmp_path / "p" / "VIST" / "pred.json"
+    for rows, named in (
+        ("[null]", "row 1: expected a JSON object"),
+        (f'[{{"sample_id": {LONG}}}]', "thousands of digits"),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(rows)
+        with pytest.raises(DataError, match=f"{re.escape(str(path))}: .*{named}"):
+            run(tmp_path, "published")
+
+
 def test_rules_hold_for_questions_that_were_made_under_others(tmp_path):
     from visift.core.files import write_jsonl
     from visift.core.types import Answer

@@ -111,6 +111,8 @@ def read_json(path: Path) -> Any:
         raise DataError(
             f"is not valid JSON ({e.msg})", where=f"{path}:{e.lineno}:{e.colno}", remedy="fix or re-download it"
         ) from e
+    except ValueError as e:
+        raise DataError("holds a number of thousands of digits", where=path, remedy="fix or re-download it") from e
 
 
 def _decoded(line: bytes) -> Any:
@@ -136,7 +138,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
         raise DataError("is a folder, not a JSON Lines file", where=path, remedy="name the file inside it") from e
     except UnicodeDecodeError as e:
         raise DataError("is not UTF-8 text", where=f"{path}:{number}", remedy="is it a JSON Lines file?") from e
-    except (json.JSONDecodeError, RecursionError) as e:
+    except (ValueError, RecursionError) as e:  # no JSON, or a number of thousands of digits
         raise DataError(
             "is not valid JSON", where=f"{path}:{number}", remedy="one JSON value a line is expected"
         ) from e

@@ -99,9 +99,11 @@ def prompt_of(row: dict[str, Any], templates: list[Any], where: str) -> tuple[st
     if templates and not 0 <= number < len(templates):
         raise DataError(f"task_instruction_id {number} is none of the {len(templates)} instructions", where=where)
     text = (str(templates[number]) if templates else "") + str(instance.get("context", ""))
-    if instance.get("choice_list"):
-        text += "Choice list:['" + "', '".join(map(str, instance["choice_list"])) + "']. Your answer is:"
+    if choices := instance.get("choice_list") and get(instance, "choice_list", list, where):
+        text += "Choice list:['" + "', '".join(map(str, choices)) + "']. Your answer is:"
     pieces = PLACE.split(text)  # text, number, text, …
+    if long := next((n for n in pieces[1::2] if len(n) > 9), None):  # int() refuses thousands of digits
+        raise DataError(f"placeholder {long[:9]}… names no picture", where=where)
     shown = [int(n) for n in pieces[1::2]]
     pictures = len(get(instance, "images_path", list, where, []))
     if set(shown) != set(range(1, pictures + 1)):
@@ -130,7 +132,8 @@ def options_of(row: dict[str, Any], where: str) -> list[str]:
 
 
 def read_core(path: Path, dataset: str, rules: str, asking: bool = False) -> list[Question]:
-    """Its samples; only questions that are to be asked have to fit their pictures."""
+    """Its samples; only questions that are to be asked have to fit their pictures. Raises DataError naming the sample, where
+    two have one id too: the published script joins by it as well."""
     core = read_json(path)
     kind = get(get(core, "metadata", dict, str(path), {}), "question_type", str, str(path), "")
     name = plain_name(dataset)
@@ -139,24 +142,32 @@ def read_core(path: Path, dataset: str, rules: str, asking: bool = False) -> lis
     if kind not in ("open-ended", "multi-choice"):
         raise DataError(f"question_type {kind!r} is neither open-ended nor multi-choice", where=path)
     templates = get(core.get("metadata", {}), "task_instruction", list, str(path), [])
-    found = []
+    found: dict[str, Question] = {}
     for k, row in enumerate(get(core, "data", list, str(path))):
         where = f"{path}: sample {k}"
         options = [] if kind == "open-ended" else options_of(row, where)
         shape = "open" if kind == "open-ended" else "choice"
-        gold = Gold(kind=shape, truth=str(row.get("response", "")), options=options, dataset=dataset, rules=rules)
+        truth = str(get(row, "response", object, where, ""))
+        gold = Gold(kind=shape, truth=truth, options=options, dataset=dataset, rules=rules)
         parts = prompt_of(row, templates, where) if asking else ()
-        key = f"{name}/{row.get('sample_id', k)}"
+        paths = get(get(row, "task_instance", dict, where), "images_path", list, where, [])
+        if wrong := [p for p in paths if not isinstance(p, str)]:
+            raise DataError(f"images_path holds {type(wrong[0]).__name__}, expected str", where=where)
+        sample = row.get("sample_id", k)
+        if (key := f"{name}/{sample}") in found:
+            raise DataError(
+                f"its sample_id {sample!r} is an earlier sample's too", where=where, remedy="give each its own"
+            )
         question = Question(
             key, key, gold, (name,), "".join(p for p in parts if isinstance(p, str)),
-            tuple(f"{dataset}/core/images/{p}" for p in get(row, "task_instance", dict, where).get("images_path", [])),
+            tuple(f"{dataset}/core/images/{p}" for p in paths),
             tuple(options), stratum=name, parts=parts,
         )  # fmt: skip
         question = under_rules(question, rules)
         if question.gold["kind"] == "choice" and clean(gold["truth"]) not in map(clean, options):
             raise DataError(f"truth {gold['truth']!r} is not among its {len(options)} options", where=where)
-        found.append(question)
-    return found
+        found[key] = question
+    return list(found.values())
 
 
 def cores(references: Path) -> dict[str, Path]:
