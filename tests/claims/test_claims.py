@@ -52,6 +52,22 @@ def test_rivals_are_averaged_and_each_is_shown(tmp_path, monkeypatch):
     assert "against shuffled guidance: +0.410" in row["why"]
 
 
+@pytest.mark.parametrize(
+    ("rivals", "verdict"), [((0.3, 0.1), "supported"), ((0.6, 0.1), "not supported"), ((0.5, 0.1), "undecided")]
+)
+def test_one_better_rival_refutes_whatever_the_mean_says(monkeypatch, tmp_path, rivals, verdict):
+    """B3 at .5: the mean of its rivals is below it each time."""
+    values = {"as shipped": 0.5, "zero guidance": rivals[0], "shuffled guidance": rivals[1]}
+
+    def ran(claim, arm, out, seed, overrides):
+        value = values[arm.variant] + (0.01 * (seed - 1) if arm.variant == "as shipped" else 0.0)
+        return {"scores": {arm.model: {arm.task: {"headline": "f1", "metrics": {"f1": {"value": value}}}}}}
+
+    monkeypatch.setattr(run, "_run", ran)
+    row = run.run_claim(CLAIMS["B3"], tmp_path, 3, [])
+    assert row["effect"] > 0.1 and row["verdict"] == verdict
+
+
 def test_what_a_claim_varies_cannot_be_set(tmp_path):
     with pytest.raises(UsageError, match="would undo what claim B5 varies"):
         run.run_claim(CLAIMS["B5"], tmp_path, 1, ["data.difference.tabletop=9"])

@@ -40,6 +40,7 @@ def run_claim(claim: PaperClaim, out: Path, seeds: int, overrides: Sequence[str]
     if claim.rivals:
         each = {a: decide(values[:, 0] - values[:, k], claim.direction, claim.margin) for k, a in enumerate(arms) if k}
         row["against"] = {label(a): found for a, found in each.items()}
+        row["verdict"] = of_all([found["verdict"] for found in each.values()])
         row["why"] += "; " + ", ".join(f"against {a.variant}: {found['effect']:+.3f}" for a, found in each.items())
     return row
 
@@ -62,6 +63,13 @@ def headline(summary: dict[str, Any], arm: Arm) -> float:
     """The first metric of the arm's score."""
     score = summary["scores"][arm.model][arm.task]
     return float(score["metrics"][score["headline"]]["value"])
+
+
+def of_all(verdicts: Sequence[str]) -> str:
+    """A claim against several rivals holds where it holds against each: a mean would hide the one that is better."""
+    if "not supported" in verdicts:
+        return "not supported"
+    return "supported" if set(verdicts) == {"supported"} else "undecided"
 
 
 def decide(effects: Sequence[float], direction: str, margin: float) -> dict[str, Any]:

@@ -19,7 +19,8 @@ class Arm:
 class PaperClaim:
     """`direction`: up (effect above 0), about zero (within +-margin). `section` is where research notes derive it from.
 
-    `effect` is `plus` minus `minus`; with `rivals`, minus the mean of `minus` and them, and each difference is shown. A claim without a recipe is out of this world's reach; `reach` says why.
+    `effect` is `plus` minus `minus`; with `rivals`, minus the mean of `minus` and them, but the verdict asks for every one of the
+    differences, which are shown. A claim without a recipe is out of this world's reach; `reach` says why.
     """
 
     name: str
