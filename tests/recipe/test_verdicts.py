@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from visift.recipe.schema import Claim
+from visift.recipe.schema import Claim, read_recipe, shipped
 from visift.recipe.verdicts import judge, verdict
 
 
@@ -44,6 +44,45 @@ def test_a_base_at_the_floor_decides_nothing():
     above = judge(claim("better", chance=0.5), scores(0.6, 0.7), found)
     assert at_floor["verdict"] == "undecided: base at floor"
     assert above["verdict"] == "supported"
+
+
+def test_the_floor_is_one_of_accuracy_or_what_the_majority_scores():
+    """Who always says yes has an F1 of .667 and knows nothing."""
+    at = {"value": 0.5, "low": 0.45, "high": 0.55}
+    yes = {"metrics": {"f1": {"value": 0.667, "low": 0.63, "high": 0.7}, "accuracy": at}}
+    assert (
+        judge(claim("better", chance=0.5), {"base": {"existence": yes}}, found)["verdict"] == "undecided: base at floor"
+    )
+    counts = {"metrics": {"accuracy": at}, "baselines": {"majority": 0.47}}
+    for kind in ("better", "no worse"):
+        assert judge(claim(kind), {"base": {"existence": counts}}, found)["verdict"] == "undecided: base at floor"
+    counts["baselines"]["majority"] = 0.3
+    assert judge(claim("better"), {"base": {"existence": counts}}, found)["verdict"] == "supported"
+
+
+@pytest.mark.parametrize("model", ["listing", "control", "base"])
+def test_a_withheld_score_decides_nothing(model):
+    given = {
+        m: {"existence": {"metrics": {"f1": {"value": 0.9, "low": 0.8, "high": 1.0}}}}
+        for m in ("listing", "control", "base")
+    }
+    given[model]["existence"]["metrics"]["f1"] = {
+        "value": None,
+        "low": None,
+        "high": None,
+        "withheld": "9 of 9 missing",
+    }
+    row = judge(claim("better", chance=0.5), given, found)
+    assert row["verdict"] == ("supported" if model == "base" else "undecided: withheld")
+    assert model == "base" or "9 of 9 missing" in row["why"]
+
+
+def test_the_demo_calls_an_unbound_list_no_success():
+    """All names right in an order of their own score as much against the permuted truth: A1 compares the two."""
+    a1 = next(c for c in read_recipe(shipped("demo")).claims if c.name == "A1")
+    asked = []
+    judge(a1, {}, lambda *names: asked.append(names) or found())
+    assert asked == [("listing", "tag-listing-shuffled", "listing", "tag-listing")]
 
 
 def test_what_shares_no_question_is_not_measured():

@@ -19,13 +19,27 @@ def judge(claim: Claim, scores: dict[str, dict[str, Any]], compare: Compare) -> 
         return row | {"verdict": "undecided: not measured", "why": "the two scores share no question"}
     low, high, delta = found["low"], found["high"], found["delta"]
     row |= {"effect": delta, "low": low, "high": high, "n": found["n"], "p": found["p"]}
-    base = scores.get("base", {}).get(claim.task, {}).get("metrics", {}).get(found["metric"])
-    if claim.chance is not None and base and base["low"] <= claim.chance <= base["high"]:
-        why = (
-            f"the base scores {base['value']:.2f} [{base['low']:.2f}, {base['high']:.2f}], chance is {claim.chance:.2f}"
-        )
+    for model, task in ((claim.model, claim.task), (than_model, than_task)):
+        score = scores.get(model, {}).get(task, {}).get("metrics", {}).get(found["metric"], {})
+        if "withheld" in score:
+            return row | {"verdict": "undecided: withheld", "why": f"{model} on {task}: {score['withheld']}"}
+    base = scores.get("base", {}).get(claim.task, {})
+    if why := at_floor(base, claim.chance, found["metric"]):
         return row | {"verdict": "undecided: base at floor", "why": why}
     return row | {"verdict": verdict(claim, low, high), "why": f"difference {delta:+.3f} [{low:+.3f}, {high:+.3f}]"}
+
+
+def at_floor(score: dict[str, Any], chance: float | None, metric: str) -> str:
+    """Why nothing can be said of a skill that the base does not have: its interval holds chance. "" where it has it.
+
+    Chance is an accuracy, also where the headline is F1: `chance`, or else what the majority answer scores.
+    """
+    chance = score.get("baselines", {}).get("majority") if chance is None else chance
+    metrics = score.get("metrics", {})
+    base = metrics.get("accuracy") or metrics.get(metric) or {}
+    if chance is None or base.get("low") is None or not base["low"] <= chance <= base["high"]:
+        return ""
+    return f"the base scores {base['value']:.2f} [{base['low']:.2f}, {base['high']:.2f}], chance is {chance:.2f}"
 
 
 def verdict(claim: Claim, low: float, high: float) -> str:
