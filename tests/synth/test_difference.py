@@ -53,6 +53,12 @@ def vandal(image, mask, text):
     return 255 - image
 
 
+def painter(image, mask, text):
+    """A usual editor: it empties the hole in the array that it was given."""
+    image[mask] = 0
+    return image
+
+
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     out = tmp_path_factory.mktemp("difference") / "d"
@@ -310,3 +316,47 @@ def test_added_things_stand_about_as_high_as_in_their_own_picture():
         assert (edit is not None) == found
         if edit and edit.after:
             assert abs(edit.after.box[1] + 20 - 90) < 25
+
+
+class Licensed(Tabletop):
+    """Every second picture is under NC."""
+
+    def scene(self, index):
+        return replace(super().scene(index), licence="CC BY-NC 2.0" if index % 2 else "CC0-1.0")
+
+
+def test_a_row_names_the_scenes_whose_pixels_it_holds(tmp_path):
+    card = synthesise(
+        "difference", Licensed(12), tmp_path / "all", edits="swap,add", sets=0.3, unchanged=0.3, per_scene=3
+    )
+    rows = list(Dataset(tmp_path / "all"))
+    lent = [row for row in rows if len(row.provenance.scenes) > 1]
+    edited = [row for row in rows if row.meta["edits"]]
+    assert len(edited) > 15 and all(row in lent for row in edited)
+    assert any(not row.meta["edits"] for row in lent)  # nothing changed between two pictures that were edited alike
+    assert (
+        any(set(row.provenance.licences) == {"CC BY-NC 2.0", "CC0-1.0"} for row in lent) and len(card["licences"]) == 2
+    )
+    card = synthesise("difference", Licensed(12), tmp_path / "sold", edits="swap,add", drop_noncommercial=True)
+    assert card["licences"] == ["CC0-1.0"] and len(list(Dataset(tmp_path / "sold"))) >= 9
+
+
+def test_what_was_swapped_in_stands_where_it_was_pasted():
+    """A thing from the bottom right of its own picture, pasted at the top left: its record says top left."""
+    ours, theirs = (
+        Scene(f"x:{k}", "", f"{k}.png", 100, 100, regions=(Region("r", name, box),))
+        for k, (name, box) in enumerate([("dog", (10, 10, 20, 20)), ("bus", (60, 65, 22, 22))])
+    )
+    a, b = (canvas_of(s, np.full((100, 100, 3), 90 + k, np.uint8)) for k, s in enumerate((ours, theirs)))
+    edit = EDITS["swap"](rng(0), a, load_editor("heal"), lambda fits: (b, b.things[0]))
+    x, y, width, height = edit.after.box
+    assert (x, y + height, width, height) == pytest.approx((9, 30, 22, 22), abs=1) and edit.lender is theirs
+
+
+def test_an_editor_may_paint_over_what_it_is_given(tmp_path):
+    synthesise("difference", SOURCE, tmp_path, edits="delete", editor=f"{__name__}:painter", sets=0.0, unchanged=0.0)
+    found = Dataset(tmp_path)
+    for row in found:
+        original = np.array(Image.open(found.picture_path(row.images[row.meta["edits"][0]["original"]])), int)
+        drawn = np.array(SOURCE.open(next(s for s in SCENES if s.id == row.provenance.scenes[0])), int)
+        assert np.abs(original - drawn).mean() < 6  # JPEG

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,12 @@ def test_plain_pairs_are_what_the_base_was_taught(tmp_path: Path) -> None:
             assert row.turns[0].text == "First there was . Now there is . What changed?"
     with pytest.raises(UsageError, match="answers 'short' is neither plain nor varied"):
         synthesise("difference", Tabletop(2), tmp_path / "e", answers="short")
+
+
+def test_a_set_made_anew_in_one_process_has_its_own_targets(tmp_path: Path) -> None:
+    ends = {}
+    for targets in ("ignored", "salient"):
+        shutil.rmtree(tmp_path / "d", ignore_errors=True)
+        synthesise("difference", Planted(6, seed=4), tmp_path / "d", targets=targets, edits="delete", sets=0.0, unchanged=0.0, per_scene=1)  # fmt: skip
+        ends[targets] = ranks(tmp_path / "d")
+    assert max(ends["ignored"]) < 0.35 and min(ends["salient"]) > 0.65

@@ -61,7 +61,7 @@ _LAST: dict[tuple[str, ...], Pool] = {}  # the scenes of a block come one after 
 
 def _pool(task: Task, item: tuple[Scene, ...]) -> Pool:
     scenes = sorted(item, key=lambda scene: scene.id)
-    key = (str(task.out), *(scene.id for scene in scenes))
+    key = (str(task.out), task.settings, *(scene.id for scene in scenes))
     if key not in _LAST:
         _LAST.clear()
         _LAST[key] = Pool(shown(scenes, task.categories))

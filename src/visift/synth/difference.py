@@ -18,7 +18,7 @@ from visift.core.dataset import Made, Rejection
 from visift.core.errors import DataError, UsageError
 from visift.core.files import under
 from visift.core.seeds import rng
-from visift.core.types import Conversation, Picture, Scene, assistant, encode_rle, user
+from visift.core.types import Conversation, Picture, Provenance, Scene, assistant, encode_rle, user
 from visift.sources.pictures import write_jpeg
 from visift.synth.difference_edits import EDITS, TARGETS, Canvas, Edit, canvas_of, donors_of, visible
 from visift.synth.difference_words import INSTRUCTIONS, SETS, difference, plain
@@ -82,11 +82,13 @@ def _check_targets(task: Task) -> None:
         raise UsageError(f"what is {targets} a model's attention says", remedy="name it with --attention-of MODEL")
 
 
-_CANVASES: OrderedDict[tuple[str, str], Canvas] = OrderedDict()  # a scene is edited first, and then lends to its block
+_CANVASES: OrderedDict[tuple[str, str, str], Canvas] = (
+    OrderedDict()
+)  # a scene is edited first, and then lends to its block
 
 
 def _canvas(task: Task, scene: Scene) -> Canvas:
-    key = (str(task.out), scene.id)
+    key = (str(task.out), task.settings, scene.id)
     found = _CANVASES.get(key)
     if found is None:
         found = _CANVASES[key] = canvas_of(scene, np.array(task.source.open(scene)), task.options["targets"])
@@ -160,6 +162,11 @@ class _Maker:
             return plain(edit, back)
         return difference(gen, edit, self.scene, back, short)
 
+    def provenance(self, edits: list[Edit], template: str) -> Provenance:
+        """Of the scene, and of those whose pixels its edits hold."""
+        lenders = {edit.lender.id: edit.lender for edit in edits if edit.lender is not None}
+        return provenance(self.task, self.scene, *lenders.values(), template=template)
+
     def _least_used(self, gen: np.random.Generator) -> str:
         done = [kind for kind, _ in self.used]
         least = min(done.count(k) for k in self.kinds)
@@ -176,11 +183,9 @@ def _pair(maker: _Maker, gen: np.random.Generator, k: int) -> Conversation:
         edit = maker.edit(gen)
         edited = maker.write(edit.image)
         pictures = (edited, edited) if same else (maker.first(), edited)
-    if same:
-        edit = None
-    elif back:
+    if back and not same:
         pictures = pictures[::-1]
-    text = maker.told(gen, edit, back)
+    text = maker.told(gen, None if same else edit, back)
     asked = INSTRUCTIONS[number]
     turn = (
         user(0, 1, asked),
@@ -189,17 +194,17 @@ def _pair(maker: _Maker, gen: np.random.Generator, k: int) -> Conversation:
     )[int(gen.integers(3))]
     if maker.task.options["answers"] == "plain":
         turn = user("First there was ", 0, ". Now there is ", 1, ". What changed?")
-    edits = [record(edit, 0 if back else 1, 1 if back else 0)] if edit else []
+    edits = [record(edit, 0 if back else 1, 1 if back else 0)] if edit and not same else []
     return Conversation(
         f"{row_id('difference', maker.scene)}-{k}", pictures, (turn, assistant(text, "sentence")),
-        provenance(maker.task, maker.scene, template=f"difference/pair/{number:02d}"), {"edits": edits},
+        maker.provenance([edit] if edit else [], f"difference/pair/{number:02d}"), {"edits": edits},
     )  # fmt: skip
 
 
 def _set(maker: _Maker, gen: np.random.Generator, k: int, size: int) -> Conversation:
     """The original, then pictures with an edit each, or none; as many as the scene offers, up to `size` in all."""
     number = int(gen.integers(len(SETS)))
-    pictures, edits, lines = [maker.first()], [], []
+    pictures, edits, made, lines = [maker.first()], [], [], []
     while len(pictures) < size:
         edit = None
         if gen.random() >= maker.task.options["unchanged"]:
@@ -209,6 +214,7 @@ def _set(maker: _Maker, gen: np.random.Generator, k: int, size: int) -> Conversa
                 break
         pictures.append(maker.write(edit.image) if edit else maker.first())
         if edit:
+            made.append(edit)
             edits.append(record(edit, len(pictures) - 1, 0))
         lines.append(f"Picture {len(pictures)}: {maker.told(gen, edit, back=False, short=True)}")
     if len(pictures) < SET_SIZES[0] or not edits:
@@ -219,7 +225,7 @@ def _set(maker: _Maker, gen: np.random.Generator, k: int, size: int) -> Conversa
     turn = user(*parts, f" {SETS[number]}")
     return Conversation(
         f"{row_id('difference', maker.scene)}-{k}", tuple(pictures), (turn, assistant("\n".join(lines), "list")),
-        provenance(maker.task, maker.scene, template=f"difference/set/{number:02d}"), {"edits": edits},
+        maker.provenance(made, f"difference/set/{number:02d}"), {"edits": edits},
     )  # fmt: skip
 
 

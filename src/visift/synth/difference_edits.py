@@ -56,7 +56,7 @@ class Thing:
 @dataclass(frozen=True, slots=True)
 class Edit:
     """What was done. `before` and `after` stand on either picture (None: nothing is there); `adjective` is what a
-    modified thing has become. Both pictures agree outside `support`, bool (H, W)."""
+    modified thing has become. Both pictures agree outside `support`, bool (H, W). `lender`: the scene whose pixels were pasted."""
 
     kind: str
     image: np.ndarray
@@ -64,6 +64,7 @@ class Edit:
     before: Region | None
     after: Region | None
     adjective: str = ""
+    lender: Scene | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,17 +220,17 @@ def swap(gen: np.random.Generator, canvas: Canvas, editor: Editor, donors: Donor
     )
     if found is None:
         return None
-    rows, columns = np.nonzero(thing.mask)
-    foot = (int(rows.max()), int(columns.min() + columns.max()) // 2)
+    theirs, new = found
     if editor.guided:
         core = grow(thing.mask, fine(canvas.image))
-        full = painted(editor, canvas.image, grow(core, 2), found[1].region.name, canvas.taken)
+        full = painted(editor, canvas.image, grow(core, 2), new.region.name, canvas.taken)
         made, support = blend(canvas.image, full, core, 1.0)
-    else:
-        empty, hole = _erased(canvas, thing, editor)
-        made, pasted = _paste(empty, *found, foot)
-        support = hole | pasted
-    return Edit("swap", made, support, thing.region, found[1].region)
+        return Edit("swap", made, support, thing.region, replace(new.region, box=thing.region.box))
+    rows, columns = np.nonzero(thing.mask)
+    foot = (int(rows.max()), int(columns.min() + columns.max()) // 2)
+    empty, hole = _erased(canvas, thing, editor)
+    made, pasted, box = _paste(empty, theirs, new, foot)
+    return Edit("swap", made, hole | pasted, thing.region, replace(new.region, box=box), lender=theirs.scene)
 
 
 def add(gen: np.random.Generator, canvas: Canvas, editor: Editor, donors: Donors) -> Edit | None:
@@ -267,10 +268,10 @@ def add(gen: np.random.Generator, canvas: Canvas, editor: Editor, donors: Donors
         core[tops[best] : tops[best] + height, lefts[best] : lefts[best] + width] = True
         full = painted(editor, canvas.image, grow(core, 2), thing.region.name, canvas.taken)
         made, support = blend(canvas.image, full, core, 1.0)
-    else:
-        made, support = _paste(canvas.image, theirs, thing, foot)
-    box = (float(lefts[best]), float(tops[best]), float(width), float(height))
-    return Edit("add", made, support, None, replace(thing.region, box=box))
+        box = (float(lefts[best]), float(tops[best]), float(width), float(height))
+        return Edit("add", made, support, None, replace(thing.region, box=box))
+    made, support, box = _paste(canvas.image, theirs, thing, foot)
+    return Edit("add", made, support, None, replace(thing.region, box=box), lender=theirs.scene)
 
 
 def _aspect(thing: Thing) -> float:
@@ -286,8 +287,13 @@ def _choose(gen: np.random.Generator, canvas: Canvas, kind: str) -> Thing | None
     return fit[int(gen.integers(len(fit)))] if fit else None
 
 
-def _paste(image: np.ndarray, theirs: Canvas, thing: Thing, foot: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The thing in its own size with its lowest row and its middle column at `foot`; what lies outside is cut off."""
+def _paste(
+    image: np.ndarray, theirs: Canvas, thing: Thing, foot: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float, float]]:
+    """The thing in its own size with its lowest row and its middle column at `foot`; what lies outside is cut off.
+
+    Returns the picture, its support, and the thing's box (x, y, width, height) in it.
+    """
     rows, columns = np.nonzero(thing.mask)
     dy, dx = foot[0] - int(rows.max()), foot[1] - int(columns.min() + columns.max()) // 2
     fits = (rows + dy >= 0) & (rows + dy < image.shape[0]) & (columns + dx >= 0) & (columns + dx < image.shape[1])
@@ -297,12 +303,14 @@ def _paste(image: np.ndarray, theirs: Canvas, thing: Thing, foot: tuple[int, int
         core = ndimage.binary_erosion(core)
     if not core.any():
         raise DataError("a thing of one pixel's width cannot be pasted")
+    at = window(core, 0)
+    box = (float(at[1].start), float(at[0].start), float(at[1].stop - at[1].start), float(at[0].stop - at[0].start))
     area = window(core, 4)
     y, x = np.indices(image.shape[:2])[:, area[0], area[1]]
     paint = image.astype(np.float32)
     there = np.clip(y - dy, 0, theirs.image.shape[0] - 1), np.clip(x - dx, 0, theirs.image.shape[1] - 1)
     paint[area] = outwards(theirs.image[there].astype(np.float32), inside(core[area]))
-    return blend(image, paint, core, FEATHER)
+    return *blend(image, paint, core, FEATHER), box
 
 
 Donors = Callable[[Callable[[Canvas, Thing], bool]], "tuple[Canvas, Thing] | None"]

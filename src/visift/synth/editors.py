@@ -79,7 +79,8 @@ def load_editor(name: str) -> Editor:
 def painted(editor: Editor, image: np.ndarray, mask: np.ndarray, text: str, things: np.ndarray) -> np.ndarray:
     """The editor's picture as float32 (H, W, 3); `things`, bool (H, W), is no background. Raises DataError when it is none of
     that size, or when the editor cannot do it."""
-    made = np.asarray(editor.paint(image, mask, text, *([things] if editor.shy else [])))
+    # copies: a user's editor may paint over what it is given
+    made = np.asarray(editor.paint(image.copy(), mask.copy(), text, *([things] if editor.shy else [])))
     if made.shape != image.shape or made.dtype != np.uint8:
         raise DataError(f"the editor returned {made.dtype} {made.shape}, uint8 {image.shape} is needed")
     return made.astype(np.float32)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from visift.core.dataset import Made, Rejection, build
 from visift.core.errors import DataError, UsageError
 from visift.core.executor import Executor
-from visift.core.files import under
+from visift.core.files import sha256_json, under
 from visift.core.licences import not_for_sale
 from visift.core.types import Picture, Provenance, Scene, TaggedPicture
 from visift.marks.layout import MAX_TAGS, Layout, lay_out
@@ -48,6 +48,7 @@ class Task:
     seed: int
     options: Mapping[str, Any]
     categories: tuple[str, ...] = ()  # names that are surely absent from scenes without them; may be empty
+    settings: str = ""  # hash of all that decides the rows; what a process keeps from item to item is kept under it
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +94,9 @@ def synthesise(
     if limit is not None and limit < 1:
         raise UsageError(f"--limit {limit}: at least 1 is needed")
     chosen = {**spec.options, **given}
-    task = Task(kind, source, out, seed, chosen, tuple(getattr(source, "categories", ())))
     settings = {"seed": seed, "limit": limit, "options": chosen, "sources": [source.describe()]}
     settings |= {"drop_noncommercial": True} if drop_noncommercial else {}
+    task = Task(kind, source, out, seed, chosen, tuple(getattr(source, "categories", ())), sha256_json(settings))
     maker = spec.make
     if teacher is not None:
         if executor == "ray":
@@ -149,10 +150,15 @@ def _make(make: Callable[[Task, Any], Made], task: Task, drop_noncommercial: boo
 
 
 def _for_sale(item: Item) -> tuple[Item, list[Rejection]]:
-    """The item without public questions that may not be used commercially. Raises DataError where a picture may not."""
+    """The item without what may not be used commercially: public questions, and the pictures beside its first.
+
+    Those are reported where they come first. Raises DataError where the item's first picture may not be used.
+    """
     scenes, left = [], []
-    for scene in _scenes(item):
+    for k, scene in enumerate(_scenes(item)):
         if why := not_for_sale((scene.licence,) if scene.licence else ()):
+            if k:
+                continue
             raise DataError(f"its picture: {why}", where=f"scene {scene.id}")
         reasons = [not_for_sale((a.licence,) if a.licence else ()) for a in scene.asked]
         asked = zip(scene.asked, reasons, strict=True)

@@ -177,7 +177,6 @@ SKILLS: dict[str, Callable[[np.random.Generator, Scene], Round | None]] = {
     "caption": caption, "colour": colour, "shape": shape, "size": size, "counting": counting, "existence": existence,
     "relation": relation, "place": place, "at_place": at_place,
 }  # fmt: skip
-MEASURED = ("existence", "counting", "colour", "relation", "caption")  # the untagged skills of the demo
 
 
 def draw_round(gen: np.random.Generator, scene: Scene, skill: str) -> Round:
