@@ -58,6 +58,17 @@ def test_killed_it_ends_with_the_same_weights(tmp_path: Path):
 
 
 @pytest.mark.integration
+def test_killed_after_its_last_step_it_ends(tmp_path: Path):
+    """A state kept after the last step would leave nothing to do, and no loss to report."""
+    settings = SMALL.model_copy(update={"steps": 4, "start": "builtin", "only_seen": 1})
+    pretrain(tmp_path, settings)
+    done = read_json(tmp_path / "pretrain.json")
+    (tmp_path / "pretrain.json").unlink()
+    pretrain(tmp_path, settings)
+    assert read_json(tmp_path / "pretrain.json") == done
+
+
+@pytest.mark.integration
 def test_it_goes_on_from_a_model(tmp_path: Path):
     """With a rate of nothing the result is the model that it began with, tokenizer and settings included."""
     settings = PretrainSettings(steps=1, batch_size=2, only_seen=1, lr=0.0, start="builtin")

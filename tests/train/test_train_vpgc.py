@@ -57,6 +57,11 @@ def changed(**values: object) -> TrainSettings:
     return FAST.model_copy(update=values)
 
 
+def planned(out: Path) -> int:
+    """Rows of the run's plan."""
+    return int(json.loads((out / "plan.json").read_text())["rows"])
+
+
 def adapter_hash(out: Path) -> str:
     return sha256_file(out / "model" / "vpgc" / "adapter.safetensors")
 
@@ -122,6 +127,10 @@ def test_an_adapter_is_trained_on_and_frozen_elsewhere(base: Path, mixed: Path, 
         train(str(first), [mixed], stage, tmp_path / stage, changed(steps=1))
         assert adapter_hash(tmp_path / stage) == adapter_hash(tmp_path / "a")
         assert load(tmp_path / stage / "model").model.vpgc.layer == 2
+        # the end of a row's one prompt guides it in every stage: a second answer needs a row of its own
+        assert planned(tmp_path / stage) == planned(tmp_path / "a") > len(Dataset(mixed))
+    with pytest.raises(UsageError, match="vpgc_layer 0, but the model's own adapter hangs at 2"):
+        train(str(first), [mixed], "vpgc", tmp_path / "c", changed(vpgc_layer=0))
 
 
 class Stop(Exception):

@@ -33,7 +33,7 @@ from visift.core.dataset import Dataset
 from visift.core.errors import UsageError, VisiftError
 from visift.core.files import once, read_json, write_atomic, write_json
 from visift.core.progress import progress
-from visift.models import Renderer, Vlm, fingerprint, load
+from visift.models import Renderer, Vlm, fingerprint, load, vpgc
 from visift.models.pictures import Pictures
 from visift.models.precision import fast_bf16
 from visift.train import checkpoint, sharding
@@ -90,8 +90,9 @@ def train(
 
     vlm = load(model, train=True)
     renderer = Renderer(vlm)
+    one_turn = stage == "vpgc" or vpgc.attached(vlm.model) is not None  # the end of a row's one prompt guides it
     with _first_process_first():
-        plan = make_plan(out, datasets, renderer, settings.max_length, settings.max_rejected, one_turn=stage == "vpgc")
+        plan = make_plan(out, datasets, renderer, settings.max_length, settings.max_rejected, one_turn=one_turn)
     staged = prepare(vlm, stage, settings)
     write_json(out / "census.json", staged.census)
     say(census_line(staged.census))

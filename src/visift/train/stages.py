@@ -40,7 +40,11 @@ def prepare(vlm: Vlm, stage: str, settings: TrainSettings) -> Staged:
     """Freeze and thaw, in place. Raises UsageError for an unknown stage, DataError for a stage that trains nothing."""
     if stage not in TRAINS:
         raise UsageError(f"unknown stage {stage!r}", remedy=f"one of {', '.join(TRAINS)}")
-    if stage == "vpgc" and vpgc.attached(vlm.model) is None:
+    adapter = vpgc.attached(vlm.model)
+    if adapter is not None and settings.vpgc_layer not in (None, adapter.layer):
+        raise UsageError(f"vpgc_layer {settings.vpgc_layer}, but the model's own adapter hangs at {adapter.layer}",
+                         where=vlm.path, remedy="leave it out, or start from the model without adapter")  # fmt: skip
+    if stage == "vpgc" and adapter is None:
         vpgc.attach(vlm.model, settings.vpgc_layer, settings.vpgc_guidance, seed=settings.seed)
     part_of = {name: vlm.family.part_of(name) for name, _ in vlm.model.named_parameters()}
     if stage == "lora":

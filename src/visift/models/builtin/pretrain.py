@@ -345,7 +345,8 @@ def pretrain(out: Path, settings: PretrainSettings) -> dict[str, float]:
                 log.flush()
                 sums, begun = {"text": 0.0, "dense": 0.0, "pointing": 0.0, "rows": 0}, time.monotonic()
             tick(1, f"text {text.item():.3f} dense {dense.item():.3f}")
-            if (step + 1) % settings.save_every == 0:
+            # never after the last step: who is killed between it and the result goes back to the state before
+            if (step + 1) % settings.save_every == 0 and step + 1 < settings.steps:
                 part = state.with_suffix(".part")
                 kept = {
                     "model": model.state_dict(),
