@@ -319,8 +319,9 @@ def test_broken_samples_are_named(kind, broken, named, tmp_path):
         }
         row = row | {"task_instance": instance} | {k: v for k, v in broken.items() if k in row}
     write_json(path, whole | {"data": [whole["data"][0], broken and row]})
+    prompted = broken is not None and "context" in broken  # what only a prompt is made of
     with pytest.raises(DataError, match=re.escape(f"{path}: sample 1: ") + ".*" + re.escape(named)):
-        demon.read_core(path, "NLVR2", "fixed", asking=True)
+        demon.read_core(path, "NLVR2", "fixed", asking=prompted)
 
 
 def test_a_broken_row_of_predictions_is_named(tmp_path):

@@ -61,6 +61,17 @@ def test_questions_are_those_of_the_dataset(made):
             assert Image.open(root / "cousin" / path).size == (picture.width, picture.height)
 
 
+def test_what_stands_there_stays(made, tmp_path):
+    """The same questions again change nothing; others of one of its tasks are refused before anything is written."""
+    root, counts = made
+    before = {p: p.read_bytes() for p in (root / "cousin").rglob("*") if p.is_file()}
+    assert export(Dataset(root / "d"), root / "cousin") == counts[0]
+    synthesise("demonstration", Tabletop(8, seed=9, split="held-out"), tmp_path / "d", tasks="read,which-picture")
+    with pytest.raises(UsageError, match=r"tabletop-read/core/core\.json: holds other questions of this task"):
+        export(Dataset(tmp_path / "d"), root / "cousin")
+    assert {p: p.read_bytes() for p in (root / "cousin").rglob("*") if p.is_file()} == before
+
+
 def test_true_answers_score_one_under_both_rules(made, tmp_path):
     root, _ = made
     for name, path in demon.cores(root / "cousin").items():

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from visift.core.dataset import Dataset
-from visift.core.errors import DataError
-from visift.core.files import under, write_atomic, write_json
+from visift.core.errors import DataError, UsageError
+from visift.core.files import read_json, under, write_atomic, write_json
 from visift.core.types import Conversation, Part
 from visift.evals.tasks.demon import COUSINS, is_open, plain_name
 
@@ -18,10 +18,12 @@ def export(dataset: Dataset, out: Path) -> dict[str, Any]:
     pairs, and return how many samples each has. What stands there already stays, so that several datasets make one benchmark.
 
     Sets of more than two pictures, and questions without choices where DEMON's category gives them, are left out and counted.
-    Raises DataError for a dataset of another kind, and where a picture is missing.
+    Raises DataError for a dataset of another kind, and where a picture is missing; UsageError, before anything is written,
+    where other questions of a task stand there.
     """
     samples: dict[str, list[dict[str, Any]]] = {}
     templates: dict[str, dict[str, int]] = {}  # instruction -> its number
+    pictures: dict[Path, tuple[Path, str]] = {}  # copy -> the file, the conversation
     left_out: Counter[str] = Counter()
     for c in dataset:
         name = _task_of(c)
@@ -31,9 +33,12 @@ def export(dataset: Dataset, out: Path) -> dict[str, Any]:
         numbers = templates.setdefault(name, {})
         instruction, body = split(list(c.turns[0].parts))
         number = numbers.setdefault(f"{instruction} ", len(numbers))
+        files = [dataset.picture_path(p) for p in c.images]
+        names = [f"{p.sha256[:24]}{file.suffix}" for p, file in zip(c.images, files, strict=True)]
+        pictures |= {under(out, f"{name}/core/images/{n}"): (f, c.id) for n, f in zip(names, files, strict=True)}
         instance: dict[str, Any] = {
             "context": "".join(f"{{image#{p.image + 1}}}" if p.image is not None else p.text or "" for p in body),
-            "images_path": [_copied(dataset, c, k, out / name) for k in range(len(c.images))],
+            "images_path": names,
         }
         if not is_open(name):
             instance["context"] += " "  # the list of choices follows without one
@@ -47,12 +52,26 @@ def export(dataset: Dataset, out: Path) -> dict[str, Any]:
                 "response": c.turns[-1].text,
             }
         )
+    cores = {}
     for name, rows in samples.items():
         metadata = {
             "dataset": name, "split": "core", "num_sample": len(rows), "task_instruction": list(templates[name]),
             "question_type": "open-ended" if is_open(name) else "multi-choice",
         }  # fmt: skip
-        write_json(out / name / "core" / "core.json", {"metadata": metadata, "data": rows})
+        path = out / name / "core" / "core.json"
+        cores[path] = {"metadata": metadata, "data": rows}
+        if path.exists() and read_json(path) != cores[path]:
+            raise UsageError("holds other questions of this task", where=path,
+                             remedy="name another --out, or remove that task first")  # fmt: skip
+    for copy, (file, conversation) in pictures.items():
+        if not copy.exists():
+            if not file.is_file():
+                raise DataError(
+                    "picture is missing", where=f"conversation {conversation}: {file}", remedy="pass --images DIR"
+                )
+            write_atomic(copy, file.read_bytes())
+    for path, core in cores.items():
+        write_json(path, core)
     return {"samples": {name: len(rows) for name, rows in samples.items()}, "left_out": dict(left_out)}
 
 
@@ -72,15 +91,3 @@ def split(parts: list[Part]) -> tuple[str, list[Part]]:
     first = head is not None and not head.rstrip().endswith(":")
     asked = (parts.pop(0) if first else parts.pop()).text or ""
     return asked.partition(" Choices: ")[0].strip(), parts
-
-
-def _copied(dataset: Dataset, c: Conversation, k: int, out: Path) -> str:
-    picture = c.images[k]
-    file = dataset.picture_path(picture)
-    name = f"{picture.sha256[:24]}{file.suffix}"
-    copy = under(out, f"core/images/{name}")
-    if not copy.exists():
-        if not file.is_file():
-            raise DataError("picture is missing", where=f"conversation {c.id}: {file}", remedy="pass --images DIR")
-        write_atomic(copy, file.read_bytes())
-    return name
