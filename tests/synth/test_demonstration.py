@@ -137,6 +137,27 @@ def test_contrast(rows):
         } == second - first and first & second
 
 
+def test_contrast_names_all_or_nothing():
+    """A small new thing would be missing from the answer; one that the first picture shows too is not asked for, nor is the sky."""
+    big, tiny = (0, 0, 50, 50), (0, 0, 2, 2)
+
+    def drawn(first: list[Region], second: list[Region]) -> str | None:
+        scenes = [Scene(f"x:{k}", "", "", 100, 100, regions=tuple(r)) for k, r in enumerate((first, second))]
+        sample = TASKS["contrast"](np.random.default_rng(0), shown(scenes, ("dog", "kite", "sink")))
+        return sample and sample.answer
+
+    dog, kite, sink = (Region(name, name, big) for name in ("dog", "kite", "sink"))
+    small, sky = Region("small", "sink", tiny), Region("sky", "sky-other-merged", big, stuff=True)
+    assert (
+        drawn([dog], [dog, kite])
+        == drawn([dog], [dog, kite, sky])
+        == drawn([dog, sink], [dog, kite, small])
+        == "A kite"
+    )
+    assert drawn([dog], [dog, kite, small]) is None
+    assert drawn([dog, small], [dog, kite, sink]) is None
+
+
 def test_patterns_show_two_different_answers(rows):
     for row in rows["pattern"]:
         asked = re.findall(r"((?:\w+ )?\w+)(\??) (yes|no|\d)\.", asked_of(row))

@@ -198,12 +198,13 @@ def order_by_count(gen: Gen, pool: Sequence[Shown]) -> Sample | None:
 
 
 def contrast(gen: Gen, pool: Sequence[Shown]) -> Sample | None:
-    """What the second of two pictures shows beyond the first, with which it shares something."""
+    """What the second of two pictures shows beyond the first, with which it shares something; all of it: a thing that may be
+    new and cannot be named (too small) leaves the pair out."""
     for first in _some(gen, pool, len(pool)):
         for second in _some(gen, pool, len(pool)):
-            kinds = dict.fromkeys(r.category for r in second.scene.regions)
-            new = [x for x in kinds if x in second.number and not first.has(x)]
-            sure = all(first.has(x) is False for x in new)
+            kinds = dict.fromkeys(r.category for r in second.scene.regions if not r.stuff)
+            new = [x for x in kinds if not first.has(x)]
+            sure = all(x in second.number and first.has(x) is False for x in new)
             if first is not second and sure and 1 <= len(new) <= CONTRASTED and first.number.keys() & second.number:
                 instruction = _pick(gen, ("What things does the second picture show that the first does not?",
                                           "Name the things that only the second picture shows."))  # fmt: skip
