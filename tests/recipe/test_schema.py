@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -55,6 +58,112 @@ def test_the_demo_s_arms_are_equal_but_for_their_data():
 def test_a_wrong_recipe_names_the_key(tmp_path, change, named):
     with pytest.raises(UsageError, match=named):
         read_recipe(written(tmp_path, {**demo(), **change}))
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("train.stepz=3", r"r.yaml: train: unknown key 'stepz'. allowed: .*steps"),
+        ("arms.listing.train.stepz=3", r"r.yaml: arms.listing.train: unknown key 'stepz'. allowed: .*steps"),
+        ("arms.listing.train.lr=-1", r"arms.listing.train: lr: .*greater than 0"),
+        ("arms.listing.stage=ful", r"arms.listing.stage: .*'full'"),
+        ("arms.listing.model=contrl", r"arms.listing.model: 'contrl' is unknown. known: builtin, .*control"),
+        ("arms.listing.data=[]", r"arms.listing.data"),
+        ("arms.base={data: [vqa]}", r"arms.base: 'base' is taken"),
+        ("base=bultin", r"base: 'bultin' is unknown. known: builtin"),
+        ("data.lists.kind=listting", r"data.lists.kind: 'listting' is unknown. known: .*listing"),
+        ("data.lists.options.modelpx=3", r"data.lists.options: 'modelpx' is unknown. known: .*model_px"),
+        ("data.lists.level=3", r"data.lists.level: 3 is unknown. known: 0, 1, 2"),
+        ("data.lists={kind: listing, images: nowhere}", r"data.lists.images: there is no nowhere"),
+        ("data.lists.attention_of=bultin", r"data.lists.attention_of: 'bultin' is unknown"),
+        ("questions.existence.kind=question", r"questions.existence.kind: 'question' is unknown"),
+        ("questions.existence.options.skil=existence", r"questions.existence.options: 'skil' is unknown"),
+        ("questions.existence.task=popee", r"questions.existence.task: 'popee' is unknown. known: .*pope"),
+        ("questions.existence.models=[listin]", r"questions.existence.models: 'listin' is unknown. known: .*listing"),
+        ("questions.existence.rounds=9", r"questions.existence.rounds"),
+        ("questions.existence.max_new_tokens=0", r"questions.existence.max_new_tokens"),
+        ("controls.tag-listing.data=list", r"controls.tag-listing.data: 'list' is unknown. known: .*lists"),
+        ("controls.tag-listing={kind: blind, questions: tag-listing}", r"controls.tag-listing: `data` is missing"),
+        ("controls.tag-listing.questions=existence", r"blind is a control of tag-listing, existence is pope"),
+        ("controls.tag-listing-grey.models=[listin]", r"controls.tag-listing-grey.models: 'listin' is unknown"),
+        ("controls.tag-listing-grey.models=[]", r"controls.tag-listing-grey: `models` is missing"),
+        ("controls.tag-listing-grey.questions=tag", r"controls.tag-listing-grey.questions: 'tag' is unknown"),
+        (
+            "controls.existence={kind: grey, questions: existence, models: [base]}",
+            r"controls.existence: questions have",
+        ),
+        (
+            "controls.x={kind: permuted, questions: tag-listing-area, models: [base]}",
+            r"controls.x.models: tag-listing-area are not asked of base",
+        ),
+        ("compare=[[base, contrl]]", r"compare: 'contrl' is unknown. known: base, control, listing"),
+        ("claims=[{name: Z, text: t, task: existance, model: listing}]", r"claims.Z.task: 'existance' is unknown"),
+        ("claims=[{name: Z, text: t, task: existence, model: list}]", r"claims.Z.model: 'list' is unknown"),
+        (
+            "claims=[{name: Z, text: t, task: existence, model: listing, than_model: x}]",
+            r"claims.Z.than_model: 'x' is unknown",
+        ),
+        (
+            "claims=[{name: Z, text: t, task: existence, model: listing, than_task: x}]",
+            r"claims.Z.than_task: 'x' is unknown. known of what listing is asked: .*existence",
+        ),
+        (
+            "claims=[{name: Z, text: t, task: tag-listing-area, model: listing, than_model: base}]",
+            r"claims.Z.than_task: 'tag-listing-area' is unknown. known of what base is asked: ",
+        ),
+    ],
+)
+def test_a_typo_is_found_when_the_recipe_is_read(tmp_path, override, said):
+    path = written(tmp_path, demo())
+    with pytest.raises(UsageError, match=said) as caught:
+        read_recipe(path, [override])
+    assert str(path) in str(caught.value)
+
+
+def test_arms_that_start_from_each_other_are_refused(tmp_path):
+    path = written(tmp_path, demo())
+    with pytest.raises(UsageError, match="control starts from listing starts from control"):
+        read_recipe(path, ["arms.control.model=listing", "arms.listing.model=control"])
+    with pytest.raises(UsageError, match="control starts from control"):
+        read_recipe(path, ["arms.control.model=control"])
+    chain = read_recipe(path, ["arms.listing.model=control"])
+    assert chain.arms["listing"].model == "control"
+
+
+def test_models_that_are_asked_nothing_in_common_cannot_be_compared(tmp_path):
+    only = [f"questions.{name}.models=[listing]" for name in demo()["questions"]]
+    with pytest.raises(UsageError, match="base and listing are asked nothing in common"):
+        read_recipe(written(tmp_path, demo()), [*only, "controls={}", "claims=[]", "compare=[[base, listing]]"])
+
+
+def test_a_typo_leaves_the_folder_free_for_the_recipe_mended(tmp_path):
+    from visift.recipe.run import run_recipe
+
+    with pytest.raises(UsageError, match="stepz"):
+        run_recipe(written(tmp_path, demo()), tmp_path / "run", ["train.stepz=3"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_reading_a_recipe_is_light():
+    code = (
+        "import sys; from visift.recipe.schema import read_recipe, shipped;"
+        "read_recipe(shipped('demo')); print([x for x in ('torch', 'transformers') if x in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_what_is_known_without_torch_is_what_torch_s_side_knows():
+    from visift.evals.rounds import TABLETOP
+    from visift.recipe.schema import Questions
+    from visift.train.settings import Stage
+    from visift.train.stages import TRAINS
+
+    assert set(get_args(Stage)) == set(TRAINS)
+    asked = {"task": "caption", "kind": "questions", "tabletop": 1}
+    assert Questions(**asked, rounds=len(TABLETOP)).rounds == 8
+    with pytest.raises(ValueError, match="less than or equal"):
+        Questions(**asked, rounds=len(TABLETOP) + 1)
 
 
 @pytest.mark.parametrize("text", ["[1, 2", "just words", "- a\n- b"])

@@ -69,7 +69,7 @@ class Run:
         scores: dict[str, dict[str, Any]] = {}
         for model in ("base", *recipe.arms):
             for name, asked in recipe.questions.items():
-                if _asks(asked, model):
+                if asked.asks(model):
                     scores.setdefault(model, {})[name] = self._score(model, name)
         for name, control in recipe.controls.items():
             for model, score in self._control(name, control).items():
@@ -126,7 +126,7 @@ class Run:
 
     def _answer(self, model: str, path: str, grey: list[str], after: str) -> Job:
         """Everything that is asked of one model; `grey` names controls asked with grey pictures."""
-        sets = [self._asked(model, name, name) for name, q in self.recipe.questions.items() if _asks(q, model)]
+        sets = [self._asked(model, name, name) for name, q in self.recipe.questions.items() if q.asks(model)]
         if isinstance(self.recipe, Recipe):
             sets += [{**self._asked(model, self.recipe.controls[c].questions, c), "grey": True} for c in grey]
         spec = {"do": "answer", "model": path, "sets": sets}
@@ -185,7 +185,7 @@ class Run:
         for name, asked in recipe.questions.items():
             alone = next((n for n, q in recipe.questions.items() if asked.rounds and _alone(asked) == q), None)
             for model in ("base", *recipe.arms):
-                if alone and _asks(asked, model):
+                if alone and asked.asks(model):
                     found = compare_lengths(self._answers(model, alone), self._answers(model, name))
                     kept = {k: found[k] for k in ("n", "clusters", "metrics", "rounds")}
                     rows.append({"model": model, "task": name, "than_task": alone, **kept})
@@ -198,10 +198,6 @@ class Run:
             "title": self.recipe.title, "scores": scores, "comparisons": comparisons, "verdicts": verdicts,
             "seconds": seconds, "recipe": read_json(self.out / "recipe.json"), "machine": machine(),
         }  # fmt: skip
-
-
-def _asks(asked: Questions, model: str) -> bool:
-    return not asked.models or model in asked.models
 
 
 def _alone(asked: Questions) -> Questions:

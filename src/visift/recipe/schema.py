@@ -11,6 +11,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from visift.core.errors import DataError, UsageError
+from visift.recipe.check import check_base, check_recipe
+from visift.train.settings import Stage
 
 
 class Strict(BaseModel):
@@ -22,7 +24,7 @@ class Data(Strict):
     the model whose attention says what is ignored in them."""
 
     kind: str
-    tabletop: int = 0
+    tabletop: int = Field(0, ge=0)
     split: Literal["train", "held-out"] = "train"
     level: int = 0
     start: int = 0
@@ -30,7 +32,7 @@ class Data(Strict):
     annotations: Path | None = None
     captions: Path | None = None
     attention_of: str = ""
-    limit: int | None = None
+    limit: int | None = Field(None, ge=1)
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -45,17 +47,20 @@ class Questions(Data):
 
     task: str
     models: list[str] = Field(default_factory=list)
-    max_new_tokens: int = 16
-    rounds: int = 0
+    max_new_tokens: int = Field(16, ge=1)
+    rounds: int = Field(0, ge=0, le=8)  # evals/rounds.py has so many
     neutral: bool = False
+
+    def asks(self, model: str) -> bool:
+        return not self.models or model in self.models
 
 
 class Arm(Strict):
     """One fine-tuning run. `model` is `builtin`, a folder, a hub id or another arm; `data` names datasets of the recipe."""
 
-    data: list[str]
+    data: list[str] = Field(min_length=1)
     model: str = ""
-    stage: str = "sft"
+    stage: Stage = "sft"
     train: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -73,7 +78,8 @@ class Claim(Strict):
     """`better` on `task` than another model, or than another task of the same model; the verdict comes from the interval.
 
     better: the difference is above 0. equal: it lies within +-margin. no worse: it is above -margin.
-    `chance`: where the base's interval holds it the verdict is `undecided: base at floor`.
+    `chance`: where the interval of the base's accuracy holds it the verdict is `undecided: base at floor`; unless given, it is
+    what the majority answer scores, where the task knows that.
     """
 
     name: str
@@ -100,19 +106,6 @@ class Recipe(Strict):
     compare: list[tuple[str, str]] = Field(default_factory=list)  # pairs of models, over every question set
     jobs: int = Field(2, ge=1)  # how many things at once, each on one thread
 
-    @model_validator(mode="after")
-    def _names_exist(self) -> Recipe:
-        models = {"base", *self.arms}
-        for name, arm in self.arms.items():
-            for data in arm.data:
-                _known(data, self.data, f"arms.{name}.data")
-        for name, control in self.controls.items():
-            _known(control.questions, self.questions, f"controls.{name}.questions")
-        for a, b in self.compare:
-            _known(a, models, "compare")
-            _known(b, models, "compare")
-        return self
-
 
 class BaseRecipe(Strict):
     """Pre-trains the built-in model and measures it on the questions of another recipe's kind."""
@@ -121,11 +114,6 @@ class BaseRecipe(Strict):
     pretrain: dict[str, Any]
     questions: dict[str, Questions]
     jobs: int = Field(2, ge=1)
-
-
-def _known(name: str, names: Any, where: str) -> None:
-    if name not in names:
-        raise ValueError(f"{where}: {name!r} is not one of {', '.join(sorted(names))}")
 
 
 def shipped(name: str) -> Path:
@@ -156,12 +144,17 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe | BaseRecip
 def parse_recipe(values: Mapping[str, Any], where: object) -> Recipe | BaseRecipe:
     kind = BaseRecipe if "pretrain" in values else Recipe
     try:
-        return kind.model_validate(values)
+        recipe = kind.model_validate(values)
     except ValidationError as e:
         first = e.errors()[0]
         key = ".".join(str(k) for k in first["loc"]) or "recipe"
-        what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
         raise UsageError(f"{key}: {what}", where=where, remedy="see recipes/demo.yaml for one that runs") from e
+    if isinstance(recipe, BaseRecipe):
+        check_base(recipe, where)
+    else:
+        check_recipe(recipe, where)
+    return recipe
 
 
 def _override(values: dict[str, Any], text: str) -> None:

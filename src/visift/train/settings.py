@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from visift.core.errors import UsageError
+
+Stage = Literal["align", "sft", "lora", "full", "vpgc"]  # what each trains says stages.py, which needs torch
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class TrainSettings(BaseModel):
@@ -65,13 +68,19 @@ class TrainSettings(BaseModel):
 
 def settings_from(values: Mapping[str, Any], where: object = "settings") -> TrainSettings:
     """Raises UsageError naming the key that is unknown or has no fitting value."""
+    return fitting(TrainSettings, values, where)
+
+
+def fitting(kind: type[Settings], values: Mapping[str, Any], where: object) -> Settings:
+    """`values` as settings of that kind. Raises UsageError as `settings_from` does."""
     try:
-        return TrainSettings(**values)
+        return kind(**values)
     except ValidationError as e:
         problem = e.errors()[0]
         key = ".".join(map(str, problem["loc"]))
         if problem["type"] == "extra_forbidden":
-            raise UsageError(f"unknown key {key!r}", where=where, remedy=f"allowed: {', '.join(names())}") from e
+            allowed = ", ".join(sorted(kind.model_fields))
+            raise UsageError(f"unknown key {key!r}", where=where, remedy=f"allowed: {allowed}") from e
         raise UsageError(f"{key}: {problem['msg']} (found {problem['input']!r})", where=where) from e
 
 
