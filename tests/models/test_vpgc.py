@@ -12,6 +12,7 @@ import tiny_data
 import tiny_families
 import tiny_vlm
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     Blip2Config,
     Blip2ForConditionalGeneration,
@@ -274,6 +275,8 @@ def test_generate_with_a_cache_is_generate_without(family: str, vlms: Any, mixed
 
     _, plain = generate(made)
     awake(vpgc.attach(vlm.model))
+    with pytest.raises(UsageError, match="leave prefill_chunk_size out"):
+        generate(made, prefill_chunk_size=4)
     tokens, logits = generate(made)
     assert not torch.allclose(logits[:, 0], plain[:, 0], atol=1e-3)
     slow, slow_logits = generate(made, use_cache=False)
@@ -417,9 +420,13 @@ def test_saved_and_loaded_it_is_the_same(vlms: Any, mixed: Path, tmp_path: Path)
             assert (again.layer, again.guided_by) == (0, "shuffled")
             assert torch.equal(vlm.model(**given).logits, before)
         assert sorted(p.name for p in folder.iterdir()) == ["adapter.safetensors", "config.json"]
-    with pytest.raises(DataError, match="linear adapter does not fit this instructblip model"):
+    with pytest.raises(DataError, match="linear adapter of a llava model does not fit this instructblip model"):
         vlms("instructblip")
         vpgc.load(vlms("instructblip").model, tmp_path / "llava")
+    weights = load_file(tmp_path / "llava" / "adapter.safetensors")
+    save_file({n: t * torch.nan for n, t in weights.items()}, tmp_path / "llava" / "adapter.safetensors")
+    with pytest.raises(DataError, match=r"is no VPG-C adapter \(.* holds what is no number"):
+        vpgc.load(vlms("llava").model, tmp_path / "llava")
     (tmp_path / "llava" / "adapter.safetensors").write_bytes(b"torn")
     with pytest.raises(DataError, match=r"is no VPG-C adapter"):
         vpgc.load(vlms("llava").model, tmp_path / "llava")

@@ -360,3 +360,20 @@ def test_an_editor_may_paint_over_what_it_is_given(tmp_path):
         original = np.array(Image.open(found.picture_path(row.images[row.meta["edits"][0]["original"]])), int)
         drawn = np.array(SOURCE.open(next(s for s in SCENES if s.id == row.provenance.scenes[0])), int)
         assert np.abs(original - drawn).mean() < 6  # JPEG
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("edits", ["modify"]), ("sets", "some"), ("sets", -1.0), ("unchanged", 2.0), ("per_scene", "2"), ("per_scene", 0)],
+)
+def test_options_of_another_type_or_range_are_named(option, value, tmp_path):
+    with pytest.raises(UsageError, match=option):
+        synthesise("difference", Tabletop(2), tmp_path / "d", **{option: value})
+    assert not (tmp_path / "d" / "dataset.json").exists()
+
+
+def test_a_torn_model_of_migan_is_named(tmp_path):
+    pytest.importorskip("onnxruntime", reason="the extra visift[onnx] is not installed")
+    (tmp_path / "torn.onnx").write_bytes(b"torn")
+    with pytest.raises(DataError, match=r"torn\.onnx"):
+        load_editor(f"migan:{tmp_path / 'torn.onnx'}")

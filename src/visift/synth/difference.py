@@ -7,9 +7,10 @@ unchanged pair shows the original twice or the edited picture twice: no picture 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -43,10 +44,9 @@ def neighbours(scenes: Iterable[Scene], number: int = NEIGHBOURS) -> Iterator[tu
 def make(task: Task, item: tuple[Scene, ...]) -> Made:
     """`per_scene` rows of the first scene: pairs, and sets for a share of `sets`; a share of `unchanged` shows no change."""
     options = task.options
+    _check(options)
     kinds = _kinds(options["edits"])
     _check_targets(task)
-    if options["answers"] not in ("plain", "varied"):
-        raise UsageError(f"answers {options['answers']!r} is neither plain nor varied")
     scene, *lenders = item
     gen = rng(task.seed, "difference", scene.id)
     editor = load_editor(options["editor"])
@@ -65,6 +65,16 @@ def make(task: Task, item: tuple[Scene, ...]) -> Made:
             continue
         rows.append(row)
     return Made(rows, rejected=maker.rejected)
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    for name in ("sets", "unchanged"):
+        if not 0 <= options[name] <= 1:
+            raise UsageError(f"{name} {options[name]!r} is no share from 0 to 1")
+    if options["per_scene"] < 1:
+        raise UsageError(f"per_scene {options['per_scene']}: at least 1 is needed")
+    if options["answers"] not in ("plain", "varied"):
+        raise UsageError(f"answers {options['answers']!r} is neither plain nor varied")
 
 
 def _kinds(text: str) -> tuple[str, ...]:

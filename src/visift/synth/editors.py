@@ -236,7 +236,12 @@ def migan(path: str = "") -> Paint:
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    from onnxruntime.capi import onnxruntime_pybind11_state as faults
+
+    try:
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    except (faults.Fail, faults.InvalidGraph, faults.InvalidProtobuf, faults.RuntimeException) as e:
+        raise DataError(f"is no model that onnxruntime reads ({e})", where=file, remedy="fetch it again") from e
 
     def paint(image: np.ndarray, mask: np.ndarray, text: str) -> np.ndarray:
         keep = np.where(mask, 0, 255).astype(np.uint8)

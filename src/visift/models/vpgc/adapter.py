@@ -116,7 +116,7 @@ class Adapter(nn.Module):
             if visual.any():
                 raise UsageError(
                     "pictures after a cached beginning: its guidance is gone", where=type(module).__name__,
-                    remedy="give the whole conversation without past_key_values (and no prefill_chunk_size)",
+                    remedy="give the whole conversation without past_key_values",
                 )  # fmt: skip
         else:
             if at is None:
@@ -172,6 +172,10 @@ class Adapter(nn.Module):
 def _generate(model: Any, *args: Any, **kwargs: Any) -> Any:
     """The model's own `generate`, told where the prompt ends: without a cache every step would find its end elsewhere."""
     adapter = getattr(model, NAME)
+    settings = kwargs.get("generation_config") or model.generation_config
+    if kwargs.get("prefill_chunk_size", getattr(settings, "prefill_chunk_size", None)):
+        raise UsageError("VPG-C enriches a prompt's pictures at once", where=type(model).__name__,
+                         remedy="leave prefill_chunk_size out")  # fmt: skip
     ids = next((kwargs[k] for k in ("input_ids", "inputs") if kwargs.get(k) is not None), args[0] if args else None)
     if ids is not None and ids.dim() == 2:
         at = guidance_places(ids, None, kwargs.get("attention_mask"))

@@ -27,7 +27,8 @@ def attach(model: Any, layer: int | None = None, guidance: str = "prompt", *, se
 
     layer     the block, from 0, before which the visual tokens are enriched; None = the middle
     guidance  "prompt": the state of the prompt's last token; "zero": none; "shuffled": that of another row of the batch
-              (a row alone: of its own first visual token), the two controls
+              (a row alone: of its own first visual token), the two controls. What "shuffled" answers depends on
+              who shares the batch, by its nature
 
     The variant follows from the model: `qformer` where it has a Q-Former, else `linear`. Raises UsageError for a model
     that has an adapter, a layer it does not have, an unknown guidance, and a model it cannot work on, saying why.
@@ -80,15 +81,23 @@ def load(model: Any, folder: str | Path) -> Adapter:
     folder = Path(folder)
     config = read_json(folder / CONFIG)
     try:
-        wanted, layer, guidance = config["variant"], int(config["layer"]), config["guidance"]
+        wanted, layer, guidance, kind = (config[k] for k in ("variant", "layer", "guidance", "model_type"))
         found = load_file(folder / WEIGHTS)
+        if type(layer) is not int:
+            raise ValueError(f"layer {layer!r}")
+        if broken := [n for n, t in found.items() if not t.isfinite().all()]:
+            raise ValueError(f"{broken[0]} holds what is no number")
     except (KeyError, TypeError, ValueError, OSError, SafetensorError) as e:
         raise DataError(f"is no VPG-C adapter ({e})", where=folder, remedy=f"it needs {CONFIG} and {WEIGHTS}") from e
     adapter = attach(model, layer, guidance)
     shapes = {n: tuple(t.shape) for n, t in adapter.state_dict().items()}
-    if adapter.variant != wanted or shapes != {n: tuple(t.shape) for n, t in found.items()}:
+    if (
+        kind != model.config.model_type
+        or adapter.variant != wanted
+        or shapes != {n: tuple(t.shape) for n, t in found.items()}
+    ):
         adapter.remove()
-        raise DataError(f"the {wanted} adapter does not fit this {model.config.model_type} model", where=folder,
+        raise DataError(f"the {wanted} adapter of a {kind} model does not fit this {model.config.model_type} model", where=folder,
                         remedy="it belongs to the model it was trained on")  # fmt: skip
     adapter.load_state_dict(found)
     return adapter
