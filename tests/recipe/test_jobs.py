@@ -13,6 +13,7 @@ import pytest
 
 from visift.core.dataset import Dataset
 from visift.core.errors import VisiftError
+from visift.recipe import job
 from visift.recipe.jobs import Job, run_jobs
 
 pytestmark = pytest.mark.integration
@@ -56,3 +57,16 @@ def test_a_killed_parent_leaves_no_job_behind(tmp_path):
     images = len(list((tmp_path / "long").rglob("*.jpg")))
     time.sleep(1)
     assert len(list((tmp_path / "long").rglob("*.jpg"))) == images
+
+
+def test_an_unexpected_error_of_many_lines_ends_in_one_line_that_says_what_it_was(monkeypatch, capsys):
+    def fails():
+        raise ValueError("1 validation error\n  stepz: unknown\n  see https://example.org")
+
+    monkeypatch.setattr(job, "synth", fails)
+    monkeypatch.setattr(job, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["job", '{"do": "synth"}'])
+    with pytest.raises(SystemExit, match="1"):
+        job.main()
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last == "ValueError: 1 validation error stepz: unknown see https://example.org"

@@ -166,6 +166,15 @@ def test_what_is_known_without_torch_is_what_torch_s_side_knows():
         Questions(**asked, rounds=len(TABLETOP) + 1)
 
 
+def test_a_typo_in_what_pretraining_is_told_is_found_too():
+    with pytest.raises(UsageError, match=r"builtin_base.yaml: pretrain: unknown key 'stepz'. allowed: .*steps"):
+        read_recipe(shipped("builtin_base"), ["pretrain.stepz=3"])
+    with pytest.raises(UsageError, match=r"pretrain: steps: .*found 'many'"):
+        read_recipe(shipped("builtin_base"), ["pretrain.steps=many"])
+    with pytest.raises(UsageError, match=r"questions.colour.models: 'listing' is unknown. known: base"):
+        read_recipe(shipped("builtin_base"), ["questions.colour.models=[listing]"])
+
+
 @pytest.mark.parametrize("text", ["[1, 2", "just words", "- a\n- b"])
 def test_what_is_no_mapping_is_refused(tmp_path, text):
     with pytest.raises((UsageError, DataError)):

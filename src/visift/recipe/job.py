@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,10 @@ def main() -> None:
     except VisiftError as e:
         print(" ".join(str(e).split()), file=sys.stderr)
         sys.exit(e.exit_code)
+    except Exception as e:  # the parent shows the last line: it must say what happened, whatever the message looks like
+        traceback.print_exc()
+        print(f"{type(e).__name__}: {' '.join(str(e).split())}", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":
