@@ -144,6 +144,15 @@ def test_a_typo_leaves_the_folder_free_for_the_recipe_mended(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_questions_are_held_out_unless_the_recipe_says_otherwise(tmp_path):
+    values = demo()
+    for asked in values["questions"].values():
+        del asked["split"]
+    recipe = read_recipe(written(tmp_path, values), ["questions.colour.split=train"])
+    assert {n for n, q in recipe.questions.items() if q.split == "train"} == {"colour"}
+    assert all(d.split == "train" for d in recipe.data.values())
+
+
 def test_reading_a_recipe_is_light():
     code = (
         "import sys; from visift.recipe.schema import read_recipe, shipped;"

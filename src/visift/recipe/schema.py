@@ -46,6 +46,7 @@ class Questions(Data):
     """A held-out dataset to answer. `task` scores it; `models` limits who answers; `rounds` and `neutral` as `visift answer`."""
 
     task: str
+    split: Literal["train", "held-out"] = "held-out"
     models: list[str] = Field(default_factory=list)
     max_new_tokens: int = Field(16, ge=1)
     rounds: int = Field(0, ge=0, le=8)  # evals/rounds.py has so many
