@@ -135,7 +135,7 @@ def many(out: Path, per_picture: int = 9) -> Path:
     return out
 
 
-SHARING = [n for n in tiny_families.BUILDERS if n not in ("paligemma", "instructblip")]
+SHARING = [n for n in tiny_families.BUILDERS if n not in ("paligemma", "blip-2", "instructblip")]
 
 
 @pytest.mark.parametrize(

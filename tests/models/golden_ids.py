@@ -17,6 +17,7 @@ import tiny_families
 import transformers
 from PIL import Image
 from transformers import AutoTokenizer
+from transformers.models.blip_2.processing_blip_2 import Blip2Processor
 from transformers.models.idefics3.processing_idefics3 import Idefics3Processor
 from transformers.models.instructblip.processing_instructblip import InstructBlipProcessor
 from transformers.models.internvl.processing_internvl import InternVLProcessor
@@ -48,7 +49,8 @@ ORIGINALS: dict[str, tuple[type, dict[str, Any]]] = {
     "idefics3": (Idefics3Processor, {"image_seq_len": 4}),
     "smolvlm": (processing_smolvlm.SmolVLMProcessor, {"image_seq_len": 4}),
     "qwen2.5-vl": (Qwen2_5_VLProcessor, {}), "qwen3-vl": (Qwen3VLProcessor, {}), "internvl": (InternVLProcessor, {"image_seq_length": 4}),
-    "paligemma": (PaliGemmaProcessor, {}), "instructblip": (InstructBlipProcessor, {"num_query_tokens": 4}),
+    "paligemma": (PaliGemmaProcessor, {}), "blip-2": (Blip2Processor, {"num_query_tokens": 4}),
+    "instructblip": (InstructBlipProcessor, {"num_query_tokens": 4}),
 }  # fmt: skip
 NESTED = ("llava-onevision", "idefics3", "smolvlm", "paligemma")  # pictures in a list a conversation
 
@@ -62,8 +64,8 @@ def conversation(k: int) -> Conversation:
 
 
 def of_family(family: str) -> tuple[int, ...]:
-    """PaliGemma's and InstructBLIP's processors know one question with its pictures in front, and no rounds."""
-    return (0,) if family in ("paligemma", "instructblip") else tuple(range(len(CONVERSATIONS)))
+    """PaliGemma's, BLIP-2's and InstructBLIP's processors know one question with its pictures in front, and no rounds."""
+    return (0,) if family in ("paligemma", "blip-2", "instructblip") else tuple(range(len(CONVERSATIONS)))
 
 
 def original(family: str, folder: Path) -> Any:
@@ -97,6 +99,8 @@ def ids(family: str, processor: Any, k: int) -> list[int]:
     question, answer = c.turns[0].text, c.turns[1].text
     if family == "paligemma":
         made = processor(images=pictures, text=f"<image>{question}", suffix=answer)["input_ids"]
+    elif family == "blip-2":
+        made = processor(images=pictures, text=f"Question: {question} Answer: {answer}</s>")["input_ids"]
     elif family == "instructblip":  # Llama's tokenizer puts <s> in front by itself, the tiny one does not
         made = processor(images=pictures, text=f"<s>{question} {answer}</s>")["input_ids"]
     else:

@@ -132,7 +132,7 @@ def original(vlm: Vlm, inputs: dict[str, Any]) -> str:
         return InternVLProcessor.replace_image_token(SimpleNamespace(**known, **tags), inputs, 0)
     if kind in ("qwen2_5_vl", "qwen3_vl"):
         return Qwen2_5_VLProcessor.replace_image_token(SimpleNamespace(**known), inputs, 0)
-    return family.marker * 4  # llava, paligemma: 2 x 2 patches; instructblip: 4 queries
+    return family.marker * 4  # llava, paligemma: 2 x 2 patches; blip-2, instructblip: 4 queries
 
 
 @settings(max_examples=25)
@@ -157,6 +157,27 @@ def test_paligemma_ids_are_those_of_its_processor(tmp_path: Path) -> None:
     made = own(images=picture((28, 28), 0), text="<image>What?", suffix="red")
     assert ours.input_ids == list(made["input_ids"][0] if isinstance(made["input_ids"][0], list) else made["input_ids"])
     assert vlm.tokenizer.decode([i for i, m in zip(ours.input_ids, ours.loss_mask, strict=True) if m]) == "red</s>"
+
+
+def test_blip2_rounds_and_what_it_refuses(tmp_path: Path) -> None:
+    from transformers import Blip2Config, Blip2ForConditionalGeneration, T5Config
+
+    vlm = load(tiny_families.blip2(tmp_path))
+    turns = (user("First ", 0, " or ", 1, "?"), assistant("the second"), user("Why?"), assistant("It is red."))
+    c = Conversation("c", (Picture("p"), Picture("q")), turns, Provenance("t"))
+    slot = "<image>" * 4
+    said = f"</s>Question: First {slot} or {slot}? Answer: the second</s> Question: Why? Answer:"
+    assert vlm.tokenizer.decode(Renderer(vlm).prompt(c).input_ids) == said
+    assert vlm.tokenizer.decode(Renderer(vlm).row(c).input_ids) == said + " It is red.</s>"
+
+    text = T5Config(d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2, vocab_size=len(vlm.tokenizer))
+    config = Blip2Config(
+        **{k: getattr(vlm.model.config, k) for k in ("vision_config", "qformer_config", "num_query_tokens", "image_token_index")},
+        text_config=text,
+    )  # fmt: skip
+    Blip2ForConditionalGeneration(config).save_pretrained(tmp_path)
+    with pytest.raises(DataError, match="blip-2 over an encoder-decoder is not supported"):
+        load(tmp_path)
 
 
 @given(lengths=st.lists(st.integers(1, 400), min_size=1, max_size=60), capacity=st.integers(50, 1000))

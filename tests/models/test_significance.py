@@ -26,9 +26,9 @@ def builtin() -> Any:
     return vlm
 
 
-@pytest.fixture(scope="module")
-def blip(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    vlm = load(tiny_families.BUILDERS["instructblip"](tmp_path_factory.mktemp("blip")))
+@pytest.fixture(scope="module", params=["blip-2", "instructblip"])
+def blip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    vlm = load(tiny_families.BUILDERS[request.param](tmp_path_factory.mktemp("blip")))
     vlm.model.set_attn_implementation("eager")
     return vlm
 

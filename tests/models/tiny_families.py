@@ -8,7 +8,10 @@ from typing import Any
 
 import tiny_vlm
 import torch
+from tokenizers.processors import TemplateProcessing
 from transformers import (
+    Blip2Config,
+    Blip2ForConditionalGeneration,
     BlipImageProcessorPil,
     CLIPVisionConfig,
     GemmaConfig,
@@ -27,6 +30,7 @@ from transformers import (
     LlavaOnevisionConfig,
     LlavaOnevisionForConditionalGeneration,
     LlavaOnevisionImageProcessorPil,
+    OPTConfig,
     PaliGemmaConfig,
     PaliGemmaForConditionalGeneration,
     Qwen2_5_VLConfig,
@@ -155,6 +159,24 @@ def paligemma(folder: Path) -> Path:
     return save(folder, PaliGemmaForConditionalGeneration(config), tok, processor)
 
 
+def blip2(folder: Path) -> Path:
+    """As OPT's, its tokenizer has one token for beginning and end, and puts it in front by itself."""
+    tok = tiny_vlm.tokenizer(None)
+    tok.bos_token = tok.eos_token
+    tok.backend_tokenizer.post_processor = TemplateProcessing(single="</s> $A", special_tokens=[("</s>", 1)])
+    config = Blip2Config(
+        vision_config=dict(**VISION, image_size=28, patch_size=14),
+        qformer_config=dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, encoder_hidden_size=32,
+                            cross_attention_frequency=1),
+        text_config=OPTConfig(hidden_size=32, ffn_dim=64, num_hidden_layers=2, num_attention_heads=2, vocab_size=len(tok),
+                              max_position_embeddings=2048, word_embed_proj_dim=32, bos_token_id=1, eos_token_id=1, pad_token_id=2),
+        num_query_tokens=4, image_token_index=tok.convert_tokens_to_ids("<image>"),
+    )  # fmt: skip
+    return save(
+        folder, Blip2ForConditionalGeneration(config), tok, BlipImageProcessorPil(size={"height": 28, "width": 28})
+    )
+
+
 def instructblip(folder: Path) -> Path:
     tok = tiny_vlm.tokenizer(None)
     config = InstructBlipConfig(
@@ -176,5 +198,5 @@ def instructblip(folder: Path) -> Path:
 BUILDERS: dict[str, Callable[[Path], Path]] = {
     "llava": tiny_vlm.llava, "llava-next": llava_next, "llava-onevision": lambda f: llava_next(f, onevision=True),
     "idefics3": idefics3, "smolvlm": lambda f: idefics3(f, smol=True), "qwen2.5-vl": qwen, "qwen3-vl": lambda f: qwen(f, three=True),
-    "internvl": internvl, "paligemma": paligemma, "instructblip": instructblip,
+    "internvl": internvl, "paligemma": paligemma, "blip-2": blip2, "instructblip": instructblip,
 }  # fmt: skip

@@ -138,7 +138,7 @@ class Stop(Exception):
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("family", ["llava", "instructblip"])
+@pytest.mark.parametrize("family", ["llava", "blip-2", "instructblip"])
 def test_a_stopped_run_goes_on_exactly(
     family: str, mixed: Path, captions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

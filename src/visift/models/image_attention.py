@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from visift.core.errors import UsageError
+from visift.models.families.blip2 import Blip2
 from visift.models.families.family import Family, Pixels
-from visift.models.families.instructblip import InstructBlip
 from visift.models.load import Vlm
 
 SHOWS = 0.8  # of a patch must be picture, not padding, for it to have a place
@@ -61,7 +61,7 @@ class PatchGrid:
 
 
 def _side(family: Family) -> int:
-    if isinstance(family, InstructBlip):
+    if isinstance(family, Blip2):
         return family.side // int(family.config.vision_config.patch_size)
     side = round(family.tokens**0.5) if type(family).pixels is Family.pixels else 0
     if side == 0 or side * side != family.tokens:
@@ -78,7 +78,7 @@ def text_attention(vlm: Vlm, ids: Sequence[int], pixels: Sequence[Pixels], place
     The model must attend in a way that keeps its weights: `vlm.model.set_attn_implementation("eager")`. Raises UsageError for a
     model whose visual tokens are queries.
     """
-    if isinstance(vlm.family, InstructBlip):
+    if isinstance(vlm.family, Blip2):
         raise UsageError("the visual tokens are queries, not patches", where=vlm.path, remedy="take a LLaVA-like model")
     row = torch.tensor([list(ids)])
     out = vlm.model(**_inputs(vlm, row, pixels), output_attentions=True, use_cache=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from visift.core.errors import DataError
+from visift.models.families.blip2 import Blip2
 from visift.models.families.family import Family
 from visift.models.families.idefics3 import Idefics3
 from visift.models.families.instructblip import InstructBlip
@@ -14,7 +15,7 @@ from visift.models.families.qwen_vl import QwenVl
 FAMILIES: dict[str, type[Family]] = {
     "llava": Family, "llava_next": LlavaNext, "llava_onevision": LlavaOnevision, "idefics3": Idefics3, "smolvlm": Idefics3,
     "qwen2_5_vl": QwenVl, "qwen3_vl": QwenVl, "internvl": InternVl, "paligemma": PaliGemma,
-    "instructblip": InstructBlip,
+    "blip-2": Blip2, "instructblip": InstructBlip,
 }  # fmt: skip
 
 
