@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -175,9 +177,34 @@ def test_too_many_rejections_stop_the_run(tmp_path: Path) -> None:
     ):
         build(tmp_path / "d", kind="x", items=range(30), make=make, settings={})
     assert not (tmp_path / "d/dataset.json").exists()
-    card = build(tmp_path / "e", kind="x", items=range(30), make=make, settings={}, max_rejected=1.0)
-    assert card["counts"]["rejected"] == 30 and card["counts"]["conversations"] == 0
-    assert list(Dataset(tmp_path / "e")) == []
+
+
+@pytest.mark.parametrize("items", [1, 19, 60])
+def test_a_dataset_of_nothing_is_no_success_and_is_made_once_the_source_is_mended(tmp_path: Path, items: int) -> None:
+    def broken(number: int) -> Made:
+        return Made(rejected=[Rejection(f"item-{number}", "make", "not a picture")])
+
+    def again(make: Callable[[int], Made]) -> dict[str, Any]:
+        with short_parts():
+            return build(tmp_path / "d", kind="x", items=range(items), make=make, settings={}, max_rejected=1.0)
+
+    for _ in range(2):
+        with pytest.raises(VisiftError, match=r"item-0.*nothing could be made, the first because: not a picture") as e:
+            again(broken)
+        assert e.value.exit_code == 1 and str(tmp_path / "d") in str(e.value)
+        assert not (tmp_path / "d/dataset.json").exists()
+        assert len((tmp_path / "d/rejected.jsonl").read_text().splitlines()) == items
+    mended = again(partial(counting_build.make, out=tmp_path / "d", delay=0))
+    assert mended["counts"]["items"] == items and len(Dataset(tmp_path / "d")) == mended["counts"]["conversations"] > 0
+    assert mended["counts"]["rejected"] == len([n for n in range(items) if n % 7 == 3])
+    assert content(tmp_path / "d").keys() - {"dataset.json"} == {
+        f"{folder}/part-{part:05d}.jsonl" for folder in ("conversations", "marks") for part in range(-(-items // 25))
+    } | {f"images/{n:05d}.bin" for n in range(items) if n % 7 != 3} | {"rejected.jsonl"}
+
+
+def test_a_source_with_nothing_in_it_is_no_failure(tmp_path: Path) -> None:
+    card = build(tmp_path / "d", kind="x", items=(), make=Made, settings={})
+    assert card["counts"]["items"] == 0 and list(Dataset(tmp_path / "d")) == []
 
 
 def test_an_unfinished_or_absent_dataset_says_so(tmp_path: Path) -> None:

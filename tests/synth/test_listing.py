@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visift.core.dataset import Dataset
-from visift.core.errors import UsageError
+from visift.core.errors import UsageError, VisiftError
 from visift.core.files import sha256_file
 from visift.core.lists import parse_list, render_list
 from visift.core.types import decode_rle
@@ -110,8 +110,8 @@ def test_scenes_without_regions_are_rejected_with_a_reason(tmp_path: Path) -> No
     for name in ("a.jpg", "b.jpg"):
         Image.new("RGB", (20, 20)).save(tmp_path / "pictures" / name)
     (tmp_path / "pictures" / "c.jpg").write_text("broken")
-    card = synthesise("listing", FolderSource(tmp_path / "pictures"), tmp_path / "out")
-    assert card["counts"]["conversations"] == 0 and card["counts"]["rejected"] == 3
+    with pytest.raises(VisiftError, match=r"a\.jpg.*has no regions"):
+        synthesise("listing", FolderSource(tmp_path / "pictures"), tmp_path / "out")
     text = (tmp_path / "out" / "rejected.jsonl").read_text()
     assert "has no regions" in text and "not a picture" in text and str(tmp_path) not in text
 

@@ -70,6 +70,8 @@ def build(
     settings  everything that decides the content; a folder begun with other settings is refused (UsageError)
     roots     name -> absolute folder of pictures that stay where they are; not part of the content
     max_rejected  more than this share of rejected items stops the run (VisiftError); what was finished stays
+
+    Where all that was found is rejected there is no dataset either (VisiftError): with the source mended, it is made.
     """
     settings = json.loads(canonical_json({"kind": kind, "part": PART, **settings}))  # as a restart will read them
     if (out / "dataset.json").exists():
@@ -118,7 +120,7 @@ def _write_part(out: Path, number: int, part: tuple[Made, ...], max_rejected: fl
     if len(part) >= 20 and failed > max_rejected * len(part):
         raise VisiftError(
             f"{failed} of {len(part)} items were rejected, the first because: {rejected[0].reason}",
-            where=f"{out} ({rejected[0].id})", remedy="check the source, or raise the limit",
+            where=f"{out} ({rejected[0].id})", remedy="check the source; the same command then goes on",
         )  # fmt: skip
     conversations = [c for made in part for c in made.conversations]
     tagged = [t for made in part for t in made.tagged]
@@ -143,6 +145,14 @@ def _finish(out: Path, kind: str, settings: Mapping[str, Any], roots: Mapping[st
     parts = sorted(state.glob("part-?????.json"))
     counts = [read_json(p) for p in parts]
     write_jsonl(out / "rejected.jsonl", (row for p in parts for _, row in read_jsonl(p.with_suffix(".rejected.jsonl"))))
+    if not any(c["conversations"] or c["tagged"] for c in counts) and any(c["rejected"] for c in counts):
+        _, first = next(read_jsonl(out / "rejected.jsonl"))
+        shutil.rmtree(out / "conversations", ignore_errors=True)  # empty files
+        shutil.rmtree(state)
+        raise VisiftError(
+            f"nothing could be made, the first because: {first['reason']}", where=f"{out} ({first['id']})",
+            remedy="check the source and run the same command again; rejected.jsonl says what was left out",
+        )  # fmt: skip
     card = {
         "kind": kind,
         "counts": {k: sum(c[k] for c in counts) for k in ("items", "conversations", "tagged", "rejected", "pictures")},
