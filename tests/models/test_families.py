@@ -169,6 +169,7 @@ def test_blip2_rounds_and_what_it_refuses(tmp_path: Path) -> None:
     said = f"</s>Question: First {slot} or {slot}? Answer: the second</s> Question: Why? Answer:"
     assert vlm.tokenizer.decode(Renderer(vlm).prompt(c).input_ids) == said
     assert vlm.tokenizer.decode(Renderer(vlm).row(c).input_ids) == said + " It is red.</s>"
+    assert vlm.tokenizer.decode(Renderer(vlm).end_ids) == "</s>\n"
 
     text = T5Config(d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2, vocab_size=len(vlm.tokenizer))
     config = Blip2Config(
@@ -177,6 +178,10 @@ def test_blip2_rounds_and_what_it_refuses(tmp_path: Path) -> None:
     )  # fmt: skip
     Blip2ForConditionalGeneration(config).save_pretrained(tmp_path)
     with pytest.raises(DataError, match="blip-2 over an encoder-decoder is not supported"):
+        load(tmp_path)
+    config.image_token_index = None  # as in older checkpoints
+    config.save_pretrained(tmp_path)
+    with pytest.raises(DataError, match="names no token that stands for a picture"):
         load(tmp_path)
 
 

@@ -160,16 +160,17 @@ def paligemma(folder: Path) -> Path:
 
 
 def blip2(folder: Path) -> Path:
-    """As OPT's, its tokenizer has one token for beginning and end, and puts it in front by itself."""
+    """As over OPT: the tokenizer has one token for beginning and end, and puts it in front by itself; a newline ends answers."""
     tok = tiny_vlm.tokenizer(None)
     tok.bos_token = tok.eos_token
     tok.backend_tokenizer.post_processor = TemplateProcessing(single="</s> $A", special_tokens=[("</s>", 1)])
+    (newline,) = tok("\n", add_special_tokens=False).input_ids
     config = Blip2Config(
         vision_config=dict(**VISION, image_size=28, patch_size=14),
         qformer_config=dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, encoder_hidden_size=32,
                             cross_attention_frequency=1),
         text_config=OPTConfig(hidden_size=32, ffn_dim=64, num_hidden_layers=2, num_attention_heads=2, vocab_size=len(tok),
-                              max_position_embeddings=2048, word_embed_proj_dim=32, bos_token_id=1, eos_token_id=1, pad_token_id=2),
+                              max_position_embeddings=2048, word_embed_proj_dim=32, bos_token_id=1, eos_token_id=newline, pad_token_id=2),
         num_query_tokens=4, image_token_index=tok.convert_tokens_to_ids("<image>"),
     )  # fmt: skip
     return save(

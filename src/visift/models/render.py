@@ -96,7 +96,7 @@ class Renderer:
         pieces = self.skeleton((("user", "t"), ("assistant", "t")), False)
         text = "".join(p.text for p in pieces if p.learnt >= 0 and p.part < 0)
         found = {i for t in self.special_re.findall(text) if (i := self.tokenizer.convert_tokens_to_ids(t)) is not None}
-        return sorted(found | {self.tokenizer.eos_token_id})
+        return sorted(found | self.family.ends | {self.tokenizer.eos_token_id})
 
     def _render(self, turns: Sequence[Turn], images: Sequence[Picture], where: str, generate: bool) -> Rendered:
         shape = tuple((t.role, "".join("t" if p.image is None else "i" for p in t.parts)) for t in turns)

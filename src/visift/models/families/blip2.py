@@ -36,6 +36,12 @@ class Blip2(Family):
         self.tokens = int(self.config.num_query_tokens)
         self.side = int(self.config.vision_config.image_size)
 
+    @property
+    def ends(self) -> set[int]:
+        """What the language model's configuration says: over OPT the newline, until training teaches it EOS (train/stages.py)."""
+        own = self.config.get_text_config().eos_token_id
+        return set(own) if isinstance(own, list) else {own} - {None}
+
     def pixels(self, picture: Image.Image, count: int = 1) -> Pixels:
         return {"pixel_values": self.image_processor(picture, return_tensors="pt")["pixel_values"][0]}
 

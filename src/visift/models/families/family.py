@@ -42,6 +42,9 @@ class Family:
         self.config = model.config
         self.tokenizer = tokenizer
         self.image_processor = image_processor
+        if self.config.image_token_id is None:
+            raise DataError("the configuration names no token that stands for a picture", where=model.name_or_path,
+                            remedy="set image_token_index to the tokenizer's <image>")  # fmt: skip
         self.image_id = int(self.config.image_token_id)
         self.marker = self.find_marker()  # the one token that chat templates and texts hold for a picture
         self.marker_id = int(tokenizer.convert_tokens_to_ids(self.marker))
@@ -65,6 +68,11 @@ class Family:
             found = model.get_image_features(**{k: v.to(model.device) for k, v in blank.items()}, return_dict=True)
         model.train(training)
         self.tokens = int(found.pooler_output[0].shape[0])
+
+    @property
+    def ends(self) -> set[int]:
+        """Tokens that end an answer beside those that the template and the tokenizer know."""
+        return set()
 
     def slot(self, width: int, height: int, count: int) -> list[int]:
         """The ids that stand for one picture of that size (pixels) in a conversation with `count` pictures."""
