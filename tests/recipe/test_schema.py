@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -184,7 +185,7 @@ def test_a_typo_in_what_pretraining_is_told_is_found_too():
         read_recipe(shipped("builtin_base"), ["questions.colour.models=[listing]"])
 
 
-@pytest.mark.parametrize("text", ["[1, 2", "just words", "- a\n- b"])
+@pytest.mark.parametrize("text", ["[1, 2", "just words", "- a\n- b", "title: 2024-13-45"])
 def test_what_is_no_mapping_is_refused(tmp_path, text):
     with pytest.raises((UsageError, DataError)):
         read_recipe(written(tmp_path, text))
@@ -202,6 +203,9 @@ def test_overrides_reach_into_the_recipe(tmp_path):
         read_recipe(shipped("demo"), ["train.steps"])
     with pytest.raises(UsageError, match="leads into"):
         read_recipe(shipped("demo"), ["seed.deep=1"])
+    for value in ("[a", "2024-13-45"):
+        with pytest.raises(UsageError, match=f"title={re.escape(value)}.* is not a YAML value"):
+            read_recipe(shipped("demo"), [f"title={value}"])
 
 
 @pytest.mark.integration

@@ -133,7 +133,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe | BaseRecip
         raise UsageError("no such recipe", where=path, remedy="check the path, or name one of recipes/") from e
     except (OSError, UnicodeDecodeError) as e:
         raise DataError(f"cannot read the recipe ({e})", where=path) from e
-    except yaml.YAMLError as e:
+    except (yaml.YAMLError, ValueError) as e:
         raise DataError(f"is not valid YAML ({' '.join(str(e).split())[:160]})", where=path) from e
     if not isinstance(values, dict):
         raise UsageError("is not a mapping", where=path, remedy="see recipes/demo.yaml for one that runs")
@@ -168,4 +168,7 @@ def _override(values: dict[str, Any], text: str) -> None:
         at = at.setdefault(step, {}) if isinstance(at, dict) else at
     if not isinstance(at, dict):
         raise UsageError(f"{key!r} leads into a value", remedy="check the recipe's structure")
-    at[last] = yaml.safe_load(value)
+    try:
+        at[last] = yaml.safe_load(value)
+    except (yaml.YAMLError, ValueError) as e:  # ValueError: a date that is none
+        raise UsageError(f"{text!r}: {value!r} is not a YAML value", remedy="quote it if it is text") from e

@@ -94,7 +94,7 @@ NAMED = ("model", "stage")  # what a recipe may name beside settings; the comman
 def _mapping(path: Path) -> dict[str, Any]:
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
+    except (OSError, ValueError, yaml.YAMLError) as e:
         first = str(e).strip().splitlines()[0]
         raise UsageError(f"cannot read the recipe ({first})", where=path, remedy="a YAML mapping is expected") from e
     if not isinstance(loaded, dict):
@@ -118,8 +118,8 @@ def read_recipe(path: Path | None, overrides: Sequence[str] = ()) -> TrainSettin
             raise UsageError(f"{override!r} is not key=value", remedy="for example steps=100")
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError as e:
-            raise UsageError(f"{override!r}: {text!r} is not a YAML value") from e
+        except (yaml.YAMLError, ValueError) as e:  # ValueError: a date that is none
+            raise UsageError(f"{override!r}: {text!r} is not a YAML value", remedy="quote it if it is text") from e
         head, dot, tail = key.partition(".")
         values[head] = {**(values.get(head) or {}), tail: value} if dot else value
     # YAML 1.1 reads 2e-5 as text; pydantic turns it into a number
