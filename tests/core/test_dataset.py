@@ -215,6 +215,25 @@ def test_an_unfinished_or_absent_dataset_says_so(tmp_path: Path) -> None:
         Dataset(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "card",
+    [
+        "{}",
+        "[]",
+        '{"counts": {"conversations": 1}}',
+        '{"counts": {}, "content_sha256": "x"}',
+        '{"counts": 3}',
+        '"card"',
+    ],
+)
+def test_a_card_that_is_none_is_named(tmp_path: Path, card: str) -> None:
+    (tmp_path / "dataset.json").write_text(card)
+    with pytest.raises(DataError, match=r"dataset\.json: is no card of a dataset"):
+        Dataset(tmp_path)
+    with pytest.raises(DataError, match=r"dataset\.json: is no card of a dataset"):
+        run(tmp_path, 3)
+
+
 def test_a_broken_row_is_named_by_file_and_line(tmp_path: Path) -> None:
     run(tmp_path / "d", 10)
     path = tmp_path / "d/conversations/part-00000.jsonl"

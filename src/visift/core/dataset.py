@@ -26,7 +26,7 @@ from visift.core.errors import DataError, UsageError, VisiftError
 from visift.core.executor import Executor, map_ordered
 from visift.core.files import canonical_json, once, read_json, read_jsonl, sha256_json, under, write_json, write_jsonl
 from visift.core.progress import progress
-from visift.core.types import Conversation, Picture, TaggedPicture
+from visift.core.types import Conversation, Picture, TaggedPicture, get
 
 PART = 1000  # source items a part
 Item = TypeVar("Item")
@@ -75,7 +75,7 @@ def build(
     """
     settings = json.loads(canonical_json({"kind": kind, "part": PART, **settings}))  # as a restart will read them
     if (out / "dataset.json").exists():
-        card = read_json(out / "dataset.json")
+        card = read_card(out)
         if card.get("config_sha256") != sha256_json(settings):
             raise UsageError(
                 "holds a dataset made with other settings", where=out, remedy="choose another --out or remove it"
@@ -185,6 +185,19 @@ def content_sha256(out: Path) -> str:
     return digest.hexdigest()
 
 
+def read_card(out: Path) -> dict[str, Any]:
+    """What `build` returned. Raises DataError naming the file where it is no card."""
+    path = out / "dataset.json"
+    card = read_json(path)
+    try:
+        get(get(card, "counts", dict, "card"), "conversations", int, "counts")
+        get(card, "content_sha256", str, "card")
+        get(card, "roots", dict, "card", {})
+    except DataError as e:
+        raise DataError(f"is no card of a dataset ({e.what})", where=path, remedy="make the dataset again") from e
+    return dict(card)
+
+
 class Dataset:
     """A finished dataset, read in a stream."""
 
@@ -197,7 +210,7 @@ class Dataset:
                 "the dataset is unfinished" if unfinished else "holds no dataset (no dataset.json)", where=self.path,
                 remedy="run the command that makes it again" if unfinished else "check the path, or `visift convert` a foreign file",
             )  # fmt: skip
-        self.card: dict[str, Any] = read_json(self.path / "dataset.json")
+        self.card = read_card(self.path)
         self.roots: dict[str, str] = {**self.card.get("roots", {}), **(roots or {})}
 
     def __len__(self) -> int:
