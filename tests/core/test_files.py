@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from visift.core import files
 from visift.core.errors import DataError, VisiftError
 from visift.core.files import (
+    appending,
     atomic,
     canonical_json,
     once,
@@ -106,6 +107,27 @@ def test_an_error_of_the_writer_keeps_its_own_name(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic(tmp_path / "a") as f:
         f.write((tmp_path / "absent.jpg").read_bytes())
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_what_cannot_be_added_says_where() -> None:
+    with (
+        pytest.raises(VisiftError, match=r"/dev/full: cannot write \(No space left on device\)"),
+        appending(Path("/dev/full")) as add,
+    ):
+        add(b"x")
+
+
+def test_what_is_added_is_there_at_once(tmp_path: Path) -> None:
+    for line in (b"a\n", b"b\n"):
+        with appending(tmp_path / "new" / "a.jsonl") as add:
+            add(line)
+            assert (tmp_path / "new" / "a.jsonl").read_bytes().endswith(line)
+    assert (tmp_path / "new" / "a.jsonl").read_bytes() == b"a\nb\n"
+    with pytest.raises(VisiftError, match="cannot write"), appending(tmp_path / "new"):
+        pass
+    with pytest.raises(FileNotFoundError), appending(tmp_path / "a"):  # not called a full disk
+        (tmp_path / "absent.jpg").read_bytes()
 
 
 def test_rows_that_fail_leave_no_file(tmp_path: Path) -> None:

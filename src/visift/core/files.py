@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -62,6 +62,30 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def appending(path: Path) -> Iterator[Callable[[bytes], None]]:
+    """A function that adds bytes to the end of `path`, at once. A kill may tear the last of them. Raises VisiftError as
+    `atomic` does."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        f = path.open("ab")
+    except OSError as e:
+        raise _unwritable(path, e) from e
+
+    def add(data: bytes) -> None:
+        try:
+            f.write(data)
+            f.flush()
+        except OSError as e:
+            raise _unwritable(path, e) from e
+
+    try:
+        yield add
+    finally:
+        with suppress(OSError):  # the flush that failed, tried once more
+            f.close()
 
 
 def _unwritable(path: Path, e: OSError) -> VisiftError:

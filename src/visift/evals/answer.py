@@ -14,7 +14,7 @@ import torch
 
 from visift.core.dataset import Dataset
 from visift.core.errors import DataError, UsageError
-from visift.core.files import sha256_json, write_jsonl
+from visift.core.files import appending, sha256_json, write_jsonl
 from visift.core.progress import progress
 from visift.core.seeds import rng
 from visift.core.types import Answer, Conversation
@@ -83,17 +83,12 @@ def answer(
             engine = RemoteEngine(remote, dataset, max_new_tokens, grey)
         else:
             engine = Engine(vlm or ready(model), dataset, max_new_tokens, grey, cast(Mode, mode))
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            progress(f"answer {task}", len(asked), "questions", done=len(done)) as tick,
-            out.open("a", encoding="utf-8") as f,
-        ):
+        with progress(f"answer {task}", len(asked), "questions", done=len(done)) as tick, appending(out) as add:
             came = rounds.replies(engine, missing, batch_size) if rounds else engine.answers(missing, batch_size)
             for question, text, finish in came:
                 row = _answer(task, question, text, finish, decoding)
                 done[row.id] = row
-                f.write(json.dumps(row.to_json(), ensure_ascii=False) + "\n")
-                f.flush()
+                add(json.dumps(row.to_json(), ensure_ascii=False).encode() + b"\n")
                 tick(1)
     rows = [done[q.conversation.id] for q in asked]
     write_jsonl(out, (r.to_json() for r in rows))
