@@ -99,6 +99,20 @@ def test_wrong_paths_and_names(monkeypatch, capsys, tmp_path, words, code, named
     assert named in complaint(err)
 
 
+@pytest.mark.parametrize("option", ["--max-new-tokens=0", "--batch-size=0", "--limit=-1", "--threads=-1"])
+def test_numbers_that_make_no_sense_are_named_before_anything_is_read(monkeypatch, capsys, option):
+    code, _, err = run(monkeypatch, capsys, "answer", "pope", "--model=m", "--questions=q", "--out=o", option)
+    assert code == 2 and f"Invalid value for '{option.partition('=')[0]}'" in err
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"task": 3}'])
+def test_a_score_that_is_none_is_named(monkeypatch, capsys, tmp_path, text):
+    (tmp_path / "score.json").write_text(text)
+    code, _, err = run(monkeypatch, capsys, "compare", tmp_path, tmp_path)
+    assert code == 1
+    assert "score.json: is no score" in complaint(err)
+
+
 @pytest.mark.parametrize("text", ["{}", "[]", '{"images": 3}', "not json", '{"a": {"images": []}}'])
 def test_an_annotation_file_that_is_no_coco(monkeypatch, capsys, tmp_path, photos, text):
     wrong = tmp_path / "wrong.json"
@@ -152,14 +166,29 @@ def test_a_model_folder_without_a_tokenizer(monkeypatch, capsys, tmp_path):
     assert "tokenizer" in complaint(err)
 
 
+def small_files() -> None:
+    """The kernel refuses to write beyond 3 kB a file, as a full disk refuses."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+
+
+@pytest.mark.integration
+def test_answers_that_a_full_disk_does_not_take(tmp_path, monkeypatch, capsys):
+    """One line that says where and what to do; what came before is kept."""
+    data, out = tmp_path / "d", tmp_path / "a.jsonl"
+    assert run(monkeypatch, capsys, "synth", "listing", "--tabletop", 16, "--out", data)[0] == 0
+    command = [sys.executable, "-m", "visift", "answer", "tag-listing", "--model=builtin", f"--questions={data}"]
+    command += [f"--out={out}", "--max-new-tokens=1", "--batch-size=4", "--threads=1"]
+    full = subprocess.run(command, capture_output=True, text=True, preexec_fn=small_files, check=False)
+    assert full.returncode == 1
+    assert f"{out}: cannot write (File too large). free some space" in complaint(full.stderr)
+    *whole, _ = out.read_bytes().split(b"\n")
+    assert [json.loads(line)["text"] for line in whole] and out.stat().st_size <= 3000
+
+
 @pytest.mark.integration
 def test_a_disk_that_takes_no_more_keeps_what_was_finished(tmp_path):
-    """The kernel refuses to write beyond 3 kB a file, as a full disk refuses: one line, exit code 1, then it goes on."""
-
-    def small_files() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
-
+    """One line, exit code 1, then it goes on."""
     command = [sys.executable, "-m", "visift", "synth", "listing", "--tabletop", "4", "--out", str(tmp_path / "d")]
     full = subprocess.run(command, capture_output=True, text=True, preexec_fn=small_files, check=False)
     assert full.returncode == 1

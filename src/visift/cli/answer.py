@@ -42,8 +42,8 @@ def answer(
         ),
     ] = None,
     weights: Annotated[str | None, typer.Option(help="The segmenter's weights: a folder, or a hub id.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(help="Longest reply, in tokens.")] = 128,
-    batch_size: Annotated[int, typer.Option(help="Questions at once; does not change the replies.")] = 32,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest reply, in tokens.")] = 128,
+    batch_size: Annotated[int, typer.Option(min=1, help="Questions at once; does not change the replies.")] = 32,
     grey: Annotated[bool, typer.Option("--grey", help="Every picture replaced by mid-grey (a control).")] = False,
     shuffle_images: Annotated[
         int | None, typer.Option(help="A seed: each question's pictures change places (a test of order).")
@@ -54,8 +54,8 @@ def answer(
     neutral: Annotated[
         bool, typer.Option("--neutral", help="Earlier rounds without the wish for a short answer.")
     ] = False,
-    limit: Annotated[int, typer.Option(help="Only the first so many questions; 0 = all.")] = 0,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 = torch's default.")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="Only the first so many questions; 0 = all.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 = torch's default.")] = 0,
     *,
     server: RemoteOptions,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,

@@ -33,6 +33,14 @@ def load_items(folder: Path) -> dict[str, Item]:
     return items
 
 
+def load_task(folder: Path) -> str:
+    """Which task a score folder is about. Raises DataError naming the file that is no score."""
+    found = read_json(folder / "score.json")
+    if not isinstance(found, dict) or not isinstance(found.get("task"), str):
+        raise DataError("is no score", where=folder / "score.json", remedy="score again with --out")
+    return str(found["task"])
+
+
 def compare(a: Path, b: Path, *, draws: int = 10_000, seed: int = 0) -> dict[str, Any]:
     """The paired difference of two score folders (`visift score --out`), B minus A, in the unit of each metric.
 
@@ -45,11 +53,9 @@ def compare(a: Path, b: Path, *, draws: int = 10_000, seed: int = 0) -> dict[str
     """
     if seeds := _seeds(a, b):
         return _over_seeds(a, b, {name: compare(a / name, b / name, draws=draws, seed=seed) for name in seeds})
-    score_a, score_b = read_json(a / "score.json"), read_json(b / "score.json")
-    if score_a["task"] != score_b["task"]:
-        raise UsageError(
-            f"the folders score different tasks: {score_a['task']} and {score_b['task']}", where=f"{a}, {b}"
-        )
+    task, other = load_task(a), load_task(b)
+    if task != other:
+        raise UsageError(f"the folders score different tasks: {task} and {other}", where=f"{a}, {b}")
     items_a, items_b = load_items(a), load_items(b)
     shared = [i for i in items_a if i in items_b and items_a[i].score is not None and items_b[i].score is not None]
     if not shared:
@@ -58,7 +64,7 @@ def compare(a: Path, b: Path, *, draws: int = 10_000, seed: int = 0) -> dict[str
         )
     if differ := [i for i in shared if items_a[i].question != items_b[i].question]:
         raise DataError(f"{len(differ)} questions differ in picture or group, e.g. {differ[0]}", where=f"{a}, {b}")
-    bench = tasks.get(score_a["task"])
+    bench = tasks.get(task)
     left, right = [items_a[i] for i in shared], [items_b[i] for i in shared]
     table_a, table_b = _aligned(left, right)
     metrics = {t.name: _difference(t, table_a, table_b, draws, seed) for t in bench.totals if t.group in table_a.groups}
@@ -72,7 +78,7 @@ def compare(a: Path, b: Path, *, draws: int = 10_000, seed: int = 0) -> dict[str
     delta = scores_b - scores_a
     spread = float(delta.std())
     result: dict[str, Any] = {
-        "task": score_a["task"], "headline": bench.headline, "a": str(a), "b": str(b), "metrics": metrics,
+        "task": task, "headline": bench.headline, "a": str(a), "b": str(b), "metrics": metrics,
         "effect": float(delta.mean()) / spread if spread else 0.0, "only_a": only_a, "only_b": only_b,
         "counts": {"shared": len(shared), "dropped": len(items_a.keys() | items_b.keys()) - len(shared)},
     }  # fmt: skip
