@@ -99,6 +99,14 @@ def test_wrong_paths_and_names(monkeypatch, capsys, tmp_path, words, code, named
     assert named in complaint(err)
 
 
+def test_claims_are_one_json_object(monkeypatch, capsys, tmp_path):
+    code, out, _ = run(monkeypatch, capsys, "claims", "--json")
+    assert code == 0 and {"A1", "B1", "C1"} <= {row["name"] for row in json.loads(out)["claims"]}
+    code, out, _ = run(monkeypatch, capsys, "claims", "A2", "--out", tmp_path, "--json")
+    (row,) = json.loads(out)["claims"]
+    assert code == 0 and row["claim"] == "A2" and row["verdict"] == "undecided: out of reach"
+
+
 @pytest.mark.parametrize("option", ["--max-new-tokens=0", "--batch-size=0", "--limit=-1", "--threads=-1"])
 def test_numbers_that_make_no_sense_are_named_before_anything_is_read(monkeypatch, capsys, option):
     code, _, err = run(monkeypatch, capsys, "answer", "pope", "--model=m", "--questions=q", "--out=o", option)

@@ -69,13 +69,13 @@ def claims(
 
     if not names:
         if as_json:
-            print(json.dumps([c.to_json() for c in CLAIMS.values()], ensure_ascii=False))
+            print(json.dumps({"claims": [c.to_json() for c in CLAIMS.values()]}, ensure_ascii=False))
         else:
             print("\n".join(lines()))
         return
     results = run_claims(names, out, seeds, overrides or [])
     if as_json:
-        print(json.dumps(results, ensure_ascii=False))
+        print(json.dumps({"claims": results}, ensure_ascii=False))
         return
     for row in results:
         print(f"{row['claim']}: {row['verdict']}: {row['text']} ({row['why']})", file=sys.stdout)
