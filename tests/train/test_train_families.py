@@ -54,6 +54,8 @@ def test_trains_reloads_and_answers(family: str, stage: str, mixed: Path, tmp_pa
     if family == "blip-2":  # ends with a newline until its language model has learnt EOS
         renderer = Renderer(load(result["model"]))
         assert renderer.tokenizer.decode(renderer.end_ids) == {"align": "</s>\n", "sft": "</s>", "lora": "</s>"}[stage]
+        said = json.loads((Path(result["model"]) / "generation_config.json").read_text())
+        assert (said["eos_token_id"] == renderer.tokenizer.eos_token_id) == (stage != "align")
     counts = answer("t", result["model"], mixed, tmp_path / "a.jsonl", batch_size=4, max_new_tokens=4)
     assert counts["questions"] == 12 and "error" not in counts
 

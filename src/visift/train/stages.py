@@ -47,7 +47,8 @@ def prepare(vlm: Vlm, stage: str, settings: TrainSettings) -> Staged:
     if stage == "vpgc" and adapter is None:
         vpgc.attach(vlm.model, settings.vpgc_layer, settings.vpgc_guidance, seed=settings.seed)
     if vlm.family.ends and (stage == "lora" or "llm" in TRAINS[stage]):  # the rows teach it to end an answer with EOS
-        vlm.model.config.get_text_config().eos_token_id = vlm.tokenizer.eos_token_id
+        for said in (vlm.model.config.get_text_config(), vlm.model.generation_config):
+            said.eos_token_id = vlm.tokenizer.eos_token_id
     part_of = {name: vlm.family.part_of(name) for name, _ in vlm.model.named_parameters()}
     if stage == "lora":
         model = _lora(vlm, settings)
