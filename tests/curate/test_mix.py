@@ -209,9 +209,10 @@ def test_a_wrong_recipe_is_bad_usage(place: Path, changes: dict[str, Any], messa
 def test_what_cannot_be_read_is_named(place: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         mix(place / "absent.yaml", place / "out")
-    (place / "bad.yaml").write_text("a: [")
-    with pytest.raises(DataError, match="not valid YAML"):
-        mix(place / "bad.yaml", place / "out")
+    for text in ("a: [", "a: 2024-13-45"):
+        (place / "bad.yaml").write_text(text)
+        with pytest.raises(DataError, match="not valid YAML"):
+            mix(place / "bad.yaml", place / "out")
     with pytest.raises(DataError, match="no such file"):
         mix(recipe(place, sources=[{"name": "a", "path": "absent.json"}]), place / "out")
     with pytest.raises(DataError, match="image_root"):

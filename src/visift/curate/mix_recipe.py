@@ -67,7 +67,7 @@ def read_recipe(path: Path) -> MixRecipe:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as e:
         raise DataError(f"cannot be read ({e})", where=path, remedy="check the path") from e
-    except yaml.YAMLError as e:
+    except (yaml.YAMLError, ValueError) as e:  # ValueError: a date that is none
         raise DataError(f"is not valid YAML ({' '.join(str(e).split())})", where=path) from e
     try:
         recipe = MixRecipe.model_validate(content)
