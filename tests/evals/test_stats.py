@@ -162,3 +162,21 @@ def test_what_is_detectable_is_found_four_times_out_of_five():
     for seen in gen.normal(effect, 1, 4000):
         found += seen - 1.959964 > 0
     assert found / 4000 == pytest.approx(0.8, abs=0.02)
+
+
+@pytest.mark.parametrize("moved", [0.0, 0.5])
+def test_what_no_picture_shows_is_not_ruled_out(moved):
+    """Three pictures with the same difference: .05^(1/3) = .368, so up to .632 of all pictures may differ, by up to 1."""
+    a = np.full(6, 0.25)
+    clusters = np.array([0, 0, 1, 1, 2, 2])
+    for found in (
+        stats.paired_means(a, a + moved, clusters),
+        stats.paired_bootstrap(
+            *(np.stack([x, np.ones(3)], 1) for x in (a[:3], a[:3] + moved)), lambda s: s[..., 0] / s[..., 1]
+        ),
+    ):
+        assert found.value == pytest.approx(moved)
+        assert (found.low, found.high) == pytest.approx(
+            (moved - 0.6316 * (1 + moved), moved + 0.6316 * (1 - moved)), abs=1e-3
+        )
+    assert stats.paired_means(np.zeros(400), np.zeros(400), np.arange(400)).high == pytest.approx(3 / 400, rel=0.01)

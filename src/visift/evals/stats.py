@@ -159,12 +159,20 @@ def paired_bootstrap(
     width = a.shape[1]
     both = resample(np.concatenate([a, b], axis=1), strata=strata, draws=draws, seed=seed)
     drawn = value(both[:, width:]) - value(both[:, :width])
-    seen = float(value(b.sum(axis=0)) - value(a.sum(axis=0)))
-    low, high = np.quantile(drawn, (0.025, 0.975))
+    before, after = float(value(a.sum(axis=0))), float(value(b.sum(axis=0)))
+    seen = after - before
+    low, high = percentiles(drawn)
+    if low == high:
+        low, high = unvaried(seen, len(a), max(1.0, abs(before), abs(after)))
     tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    return Difference(
-        seen, float(low), float(high), min(1.0, 2 * (tail + 1) / (draws + 1)), "paired bootstrap by picture"
-    )
+    return Difference(seen, low, high, min(1.0, 2 * (tail + 1) / (draws + 1)), "paired bootstrap by picture")
+
+
+def unvaried(mean: float, pictures: int, span: float = 1.0) -> tuple[float, float]:
+    """95 % interval of a difference that was the same on every picture: of further pictures up to 1 - .05^(1/pictures) may
+    differ (Clopper and Pearson's bound for none of so many), and each may differ by all of -span..span."""
+    unseen = 1 - 0.05 ** (1 / pictures)
+    return mean - unseen * (span + mean), mean + unseen * (span - mean)
 
 
 def paired_means(a: Array, b: Array, clusters: Array) -> Difference:
@@ -172,14 +180,13 @@ def paired_means(a: Array, b: Array, clusters: Array) -> Difference:
     delta = b.astype(float) - a.astype(float)
     n, pictures = len(delta), int(clusters.max()) + 1 if len(clusters) else 0
     mean = float(delta.mean()) if n else 0.0
-    if pictures < 2 or not delta.any():
-        return Difference(
-            mean, -1.0 if pictures < 2 else mean, 1.0 if pictures < 2 else mean, 1.0, "no spread to judge by"
-        )
+    if pictures < 2:
+        return Difference(mean, -1.0, 1.0, 1.0, "no spread to judge by")
     residual = np.bincount(clusters, weights=delta - mean)
     error = math.sqrt(pictures / (pictures - 1) * float((residual**2).sum())) / n
-    if error == 0:  # every picture moved by the same amount
-        return Difference(mean, mean, mean, 2.0**-pictures * 2, "paired t, clustered by picture")
+    if error == 0:  # every picture moved by the same amount, or none did
+        low, high = unvaried(mean, pictures, max(1.0, float(np.abs([a, b]).max())))
+        return Difference(mean, low, high, 2.0**-pictures * 2 if mean else 1.0, "the same on every picture")
     half = t_quantile(pictures - 1) * error
     p = t_tails(mean / error, pictures - 1)
     return Difference(mean, mean - half, mean + half, p, "paired t, clustered by picture")
