@@ -88,7 +88,7 @@ def test_every_command_explains_itself_with_an_example(monkeypatch, capsys):
         (["synth", "poetry", "--tabletop", "2", "--out", "x"], 2, "poetry"),
         (["synth", "listing", "--tabletop", "0", "--out", "x"], 2, "tabletop"),
         (["convert", "nothing.json", "--to", "llava", "--out", "y.json"], 1, "nothing.json"),
-        (["compare", "a", "b"], 1, "a"),
+        (["compare", "a", "b"], 1, "a/score.json"),
         (["claims", "Z1"], 2, "Z1"),
     ],
 )

@@ -49,14 +49,14 @@ def test_a_killed_parent_leaves_no_job_behind(tmp_path):
     )
     parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), json.dumps(spec)], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 30
-    while not (tmp_path / "long").exists() and time.monotonic() < deadline:
+    while not list((tmp_path / "long").rglob("*.jpg")) and time.monotonic() < deadline:
         time.sleep(0.1)
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     time.sleep(1)
     images = len(list((tmp_path / "long").rglob("*.jpg")))
     time.sleep(1)
-    assert len(list((tmp_path / "long").rglob("*.jpg"))) == images
+    assert len(list((tmp_path / "long").rglob("*.jpg"))) == images > 0
 
 
 def test_an_unexpected_error_of_many_lines_ends_in_one_line_that_says_what_it_was(monkeypatch, capsys):

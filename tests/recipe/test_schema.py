@@ -41,6 +41,7 @@ def test_the_demo_s_arms_are_equal_but_for_their_data():
             k for d in arm.data for k in range(recipe.data[d].start, recipe.data[d].start + recipe.data[d].tabletop)
         }
     assert scenes["control"] == scenes["listing"]
+    assert rows["control"] == rows["listing"] == recipe.train["steps"] * recipe.train["batch_size"]  # one epoch
     assert all(q.split == "held-out" for q in recipe.questions.values())
     assert all(d.split == "train" for d in recipe.data.values())
 

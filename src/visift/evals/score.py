@@ -1,4 +1,4 @@
-"""`visift score`: answers in, one score out; pure, instant, no model. Contracts 6-8 of docs/architecture.md."""
+"""`visift score`: answers in, one score out; pure, instant, no model."""
 
 from __future__ import annotations
 
