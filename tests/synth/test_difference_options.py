@@ -128,3 +128,11 @@ def test_a_set_made_anew_in_one_process_has_its_own_targets(tmp_path: Path) -> N
         synthesise("difference", Planted(6, seed=4), tmp_path / "d", targets=targets, edits="delete", sets=0.0, unchanged=0.0, per_scene=1)  # fmt: skip
         ends[targets] = ranks(tmp_path / "d")
     assert max(ends["ignored"]) < 0.35 and min(ends["salient"]) > 0.65
+
+
+@pytest.mark.parametrize(("sets", "pictures"), [("0", {2}), ("1", {3, 4, 5, 6})])
+def test_the_command_says_how_many_sets(sets: str, pictures: set[int], tmp_path: Path) -> None:
+    words = ["synth", "difference", "--tabletop", "5", "--out", str(tmp_path / "d"), "--sets", sets, "--unchanged", "0"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    rows = list(Dataset(tmp_path / "d"))
+    assert rows and {len(row.images) for row in rows} <= pictures and all(row.meta["edits"] for row in rows)

@@ -32,6 +32,12 @@ def synth(
         typer.Option(help="difference: heal (default), diffusion, migan[:FILE.onnx], http(s)://… or MODULE:FUNCTION."),
     ] = None,
     edits: Annotated[str | None, typer.Option(help="difference: of modify,swap,delete,add (default: all).")] = None,
+    sets: Annotated[
+        float | None, typer.Option(help="difference: share of rows with 3 to 6 pictures, not 2 (default 0.2).")
+    ] = None,
+    unchanged: Annotated[
+        float | None, typer.Option(help="difference: share of pictures in which nothing changed (default 0.1).")
+    ] = None,
     targets: Annotated[
         str | None,
         typer.Option(help="difference: things to edit: random (default), ignored or salient, by --attention-of."),
@@ -60,7 +66,7 @@ def synth(
         found = Diagnosed(found, attention_of)
     with teacher.asked(out) as asked:
         card = synthesise(
-            kind, found, out, teacher=asked, answers=answers, editor=editor, edits=edits, targets=targets, tasks=tasks,
-            per_scene=per_scene, **run.given(), **tags.given(), **dialog.given(),
+            kind, found, out, teacher=asked, answers=answers, editor=editor, edits=edits, sets=sets, unchanged=unchanged,
+            targets=targets, tasks=tasks, per_scene=per_scene, **run.given(), **tags.given(), **dialog.given(),
         )  # fmt: skip
     print_card(card, out, as_json)
