@@ -90,6 +90,7 @@ def test_every_command_explains_itself_with_an_example(monkeypatch, capsys):
         (["convert", "nothing.json", "--to", "llava", "--out", "y.json"], 1, "nothing.json"),
         (["compare", "a", "b"], 1, "a/score.json"),
         (["claims", "Z1"], 2, "Z1"),
+        (["mark", "x/0001.jpg", "y/0001.jpg", "--out", "z"], 2, "several folders"),
     ],
 )
 def test_wrong_paths_and_names(monkeypatch, capsys, tmp_path, words, code, named):

@@ -11,6 +11,7 @@ import typer
 from visift.cli.option_groups import grouped
 from visift.cli.run_options import Json, RunOptions, TagOptions, print_card
 from visift.cli.source_options import SourceOptions
+from visift.core.errors import UsageError
 
 
 @grouped
@@ -31,6 +32,8 @@ def mark(
     """
     from visift.synth.frame import synthesise
 
+    if len({path.parent for path in pictures or ()}) > 1:  # they are found by name
+        raise UsageError("the pictures lie in several folders", remedy="mark one folder at a time")
     if pictures and source.images is None and source.tabletop is None:
         source = replace(source, images=pictures[0].parent)
     only = [path.name for path in pictures or ()]
