@@ -36,6 +36,12 @@ class SourceOptions:
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Tabletop scenes that no training split has.", rich_help_panel=PANEL)
     ] = False
+    level: Annotated[
+        int | None,
+        typer.Option(
+            help="Of tabletop scenes: 0 (default), 1 (textures) or 2 (also overlap, clutter, noise).", rich_help_panel=PANEL
+        ),
+    ] = None
     segmenter: Annotated[
         str | None,
         typer.Option(help="For pictures without annotations: sam2-onnx, sam, sam2 or panoptic.", rich_help_panel=PANEL),
@@ -82,9 +88,12 @@ class SourceOptions:
                 raise UsageError("--tabletop and --images exclude each other")
             from visift.sources.tabletop import Tabletop
 
-            return Tabletop(self.tabletop, seed=seed, split="held-out" if self.held_out else "train")
-        if self.held_out:
-            raise UsageError("--held-out is for the tabletop", remedy="pass --tabletop N, or name held-out pictures")
+            split = "held-out" if self.held_out else "train"
+            return Tabletop(self.tabletop, seed=seed, split=split, level=self.level or 0)
+        if self.held_out or self.level is not None:
+            raise UsageError(
+                "--held-out and --level are for the tabletop", remedy="pass --tabletop N, or leave them out"
+            )
         if self.images is None:
             raise UsageError("a source is missing", remedy="pass --images DIR with --annotations FILE, or --tabletop N")
         if self.annotations or self.captions or self.panoptic or self.lvis:
