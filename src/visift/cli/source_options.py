@@ -39,7 +39,8 @@ class SourceOptions:
     level: Annotated[
         int | None,
         typer.Option(
-            help="Of tabletop scenes: 0 (default), 1 (textures) or 2 (also overlap, clutter, noise).", rich_help_panel=PANEL
+            help="Of tabletop scenes: 0 (default), 1 (textures) or 2 (also overlap, clutter, noise).",
+            rich_help_panel=PANEL,
         ),
     ] = None
     segmenter: Annotated[
