@@ -18,6 +18,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from visift.core.errors import VisiftError
 from visift.core.files import read_jsonl
 from visift.core.types import user
 from visift.remote.client import Client, anything
@@ -94,8 +95,8 @@ def test_pictures(tmp_path: Path) -> None:
         counts = [client.ask(r, anything).prompt_tokens for r in (one, two, both)]
         assert counts[0] == counts[1] < counts[2], "the server has seen two pictures"
         teacher = Teacher(client, str(model), max_tokens=8)
-        card = synthesise("listing", Tabletop(2), tmp_path / "lists", teacher=teacher)
-        assert card["counts"]["conversations"] == 0
+        with pytest.raises(VisiftError, match="nothing could be made.*cut off at the token limit"):
+            synthesise("listing", Tabletop(2), tmp_path / "lists", teacher=teacher)
         reasons = [json.dumps(row) for row in read_jsonl(tmp_path / "lists" / "rejected.jsonl")]
         assert len(reasons) == 2 and all("cut off at the token limit" in reason for reason in reasons)
 
