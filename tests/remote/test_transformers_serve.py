@@ -95,7 +95,7 @@ def test_pictures(tmp_path: Path) -> None:
         counts = [client.ask(r, anything).prompt_tokens for r in (one, two, both)]
         assert counts[0] == counts[1] < counts[2], "the server has seen two pictures"
         teacher = Teacher(client, str(model), max_tokens=8)
-        with pytest.raises(VisiftError, match="nothing could be made.*cut off at the token limit"):
+        with pytest.raises(VisiftError, match=r"nothing could be made.*cut off at the token limit"):
             synthesise("listing", Tabletop(2), tmp_path / "lists", teacher=teacher)
         reasons = [json.dumps(row) for row in read_jsonl(tmp_path / "lists" / "rejected.jsonl")]
         assert len(reasons) == 2 and all("cut off at the token limit" in reason for reason in reasons)
