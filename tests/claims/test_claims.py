@@ -73,6 +73,16 @@ def test_what_a_claim_varies_cannot_be_set(tmp_path):
         run.run_claim(CLAIMS["B5"], tmp_path, 1, ["data.difference.tabletop=9"])
 
 
+def test_few_lists_are_asked_the_same_and_are_a_tenth():
+    """The variant repeats the demo's question and arm; it must not drift from them."""
+    demo, few = (read_recipe(shipped("demo"), overrides) for overrides in ((), table.FEW))
+    assert few.questions == {"tag-listing": demo.questions["tag-listing"]} and few.arms == {
+        "listing": demo.arms["listing"]
+    }
+    assert few.train == demo.train and few.data["vqa"] == demo.data["vqa"]
+    assert all(10 * few.data[n].tabletop == demo.data[n].tabletop for n in ("lists", "tag-qa"))
+
+
 def test_every_vpgc_variant_changes_one_thing():
     """No two of them train the same, none changes what is asked, and B4 holds every layer of the built-in model."""
     from visift.models import load

@@ -16,6 +16,7 @@ import numpy as np
 from visift.core.seeds import rng
 
 DRAWS = 2000  # bootstrap resamples for an interval
+SAME = 1e-12  # what rounding leaves of no difference at all
 FEW = 30  # below this many pictures an interval is flagged
 CACHED = 8_000_000  # resampling weights kept in memory, as a number of entries
 
@@ -162,7 +163,7 @@ def paired_bootstrap(
     before, after = float(value(a.sum(axis=0))), float(value(b.sum(axis=0)))
     seen = after - before
     low, high = percentiles(drawn)
-    if low == high:
+    if high - low < SAME:
         low, high = unvaried(seen, len(a), max(1.0, abs(before), abs(after)))
     tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     return Difference(seen, low, high, min(1.0, 2 * (tail + 1) / (draws + 1)), "paired bootstrap by picture")
@@ -184,7 +185,7 @@ def paired_means(a: Array, b: Array, clusters: Array) -> Difference:
         return Difference(mean, -1.0, 1.0, 1.0, "no spread to judge by")
     residual = np.bincount(clusters, weights=delta - mean)
     error = math.sqrt(pictures / (pictures - 1) * float((residual**2).sum())) / n
-    if error == 0:  # every picture moved by the same amount, or none did
+    if error < SAME:  # every picture moved by the same amount, or none did
         low, high = unvaried(mean, pictures, max(1.0, float(np.abs([a, b]).max())))
         return Difference(mean, low, high, 2.0**-pictures * 2 if mean else 1.0, "the same on every picture")
     half = t_quantile(pictures - 1) * error

@@ -10,6 +10,7 @@ from PIL import Image
 
 from visift.core.errors import DataError, UsageError
 from visift.core.files import sha256_file
+from visift.core.onnx import open_session
 from visift.segment.everything import CPU_POINTS, GPU_POINTS, Prepared, Settings, everything
 from visift.segment.segmenter import Found
 
@@ -71,7 +72,7 @@ class Sam2Onnx:
 
     def _loaded(self) -> tuple[Any, Any]:
         if self._sessions is None:
-            encoder, decoder = (_session(self.files[part], self.providers) for part in ("encoder", "decoder"))
+            encoder, decoder = (open_session(self.files[part], self.providers) for part in ("encoder", "decoder"))
             wanted = DECODER | {output.name for output in encoder.get_outputs()}
             given = {entry.name for entry in decoder.get_inputs()}
             if given != wanted or len(encoder.get_inputs()) != 1:
@@ -97,15 +98,3 @@ def _the_file(folder: Path, part: str) -> Path:
             f"holds {len(found)} {part} files", where=folder, remedy=f"--weights DIR with one *{part}*.onnx or .ort"
         )
     return found[0]
-
-
-def _session(path: Path, providers: list[str]) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other workers need the cores
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as e:  # its errors share no other base
-        first = str(e).strip().splitlines()[0][:200] if str(e).strip() else type(e).__name__
-        raise DataError(f"cannot be loaded ({first})", where=path, remedy="fetch the file again") from e

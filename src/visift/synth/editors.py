@@ -30,6 +30,7 @@ from PIL import Image
 from scipy import ndimage
 
 from visift.core.errors import DataError, UsageError, VisiftError
+from visift.core.onnx import open_session
 from visift.core.seeds import rng
 
 Paint = Callable[..., np.ndarray]  # (image, mask, text), and for `shy` editors what they must not copy, bool (H, W)
@@ -226,7 +227,7 @@ def _put_back(image: np.ndarray, area: tuple[slice, slice], crop: np.ndarray) ->
 def migan(path: str = "") -> Paint:
     """MI-GAN's ONNX pipeline: any size, one thread, the same bytes each time. Raises UsageError without package or weights."""
     try:
-        import onnxruntime
+        import onnxruntime  # noqa: F401
     except ImportError as e:
         raise UsageError("editor migan needs onnxruntime", remedy="pip install 'visift[onnx]'") from e
     file = Path(path) if path else Path(os.environ.get("VISIFT_WEIGHTS", "")) / MIGAN
@@ -234,14 +235,7 @@ def migan(path: str = "") -> Paint:
         raise UsageError(
             f"MI-GAN's weights are not at {file}", remedy="--editor migan:FILE.onnx, or set VISIFT_WEIGHTS"
         )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    from onnxruntime.capi import onnxruntime_pybind11_state as faults
-
-    try:
-        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except (faults.Fail, faults.InvalidGraph, faults.InvalidProtobuf, faults.RuntimeException) as e:
-        raise DataError(f"is no model that onnxruntime reads ({e})", where=file, remedy="fetch it again") from e
+    session = open_session(file, threads=1)
 
     def paint(image: np.ndarray, mask: np.ndarray, text: str) -> np.ndarray:
         keep = np.where(mask, 0, 255).astype(np.uint8)

@@ -93,9 +93,7 @@ def synthesise(
         raise UsageError(f"{kind} knows no option {', '.join(unknown)}", remedy=f"it knows {known}")
     for name, value in given.items():
         wanted = type(spec.options[name])
-        if not isinstance(value, (int, float) if wanted is float else wanted) or isinstance(value, bool) != (
-            wanted is bool
-        ):
+        if type(value) is not wanted and not (wanted is float and type(value) is int):
             raise UsageError(f"{kind}: {name} is {value!r}", remedy=f"for example {spec.options[name]!r}")
     if limit is not None and limit < 1:
         raise UsageError(f"--limit {limit}: at least 1 is needed")
