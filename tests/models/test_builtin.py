@@ -15,20 +15,10 @@ from visift.evals.score import score
 from visift.models.attention import plain_attention
 from visift.models.builtin import FOLDER, signs
 from visift.models.builtin.architecture import fresh_model, image_processor, save
+from visift.models.builtin.batches import Encoder, batches, collate, corpus, make_row
 from visift.models.builtin.lessons import scene_of
-from visift.models.builtin.pretrain import (
-    CLASSES,
-    Encoder,
-    Pointer,
-    PretrainSettings,
-    batches,
-    collate,
-    corpus,
-    losses,
-    make_row,
-    of_its_kind,
-    rate,
-)
+from visift.models.builtin.pretrain import CLASSES, Pointer, losses, of_its_kind, rate
+from visift.models.builtin.settings import PretrainSettings
 from visift.models.builtin.tokenizer import train_tokenizer
 from visift.models.builtin.vision import Residual
 from visift.sources.tabletop import COLOURS, SHAPES, SIDE, SIZES, Tabletop, Thing, draw_things, place_things
@@ -233,14 +223,13 @@ def test_the_text_loss_is_the_mean_over_rounds_of_the_model_s_own(tokenizer):
     heads = torch.nn.ModuleList(torch.nn.Linear(192, n) for n in CLASSES)
     encode = Encoder(tokenizer)
     rows = [(*encode(r), r) for r in (make_row(rng("loss", k), False, 0.0) for k in range(4))]
-    batch = collate(rows, encode.pad, [make_row(rng("seen", 0), False, 0.0)])
-    drawn = sum(len(r.pictures) for *_, r in rows)
+    batch = collate(rows, encode.pad)
     with torch.no_grad():
         text, dense, pointing = losses(model, heads, batch, Pointer(model))
         pixels = batch["pixels"].permute(0, 3, 1, 2).float() / 127.5 - 1
         whole = model(
             input_ids=batch["input_ids"],
-            pixel_values=pixels[:drawn],
+            pixel_values=pixels,
             attention_mask=batch["attention_mask"],
         )
         logits = whole.logits[:, :-1].transpose(1, 2)  # (B, V, T-1)
@@ -255,13 +244,13 @@ def test_the_text_loss_is_the_mean_over_rounds_of_the_model_s_own(tokenizer):
 def test_batches_are_the_same_after_a_restart(tokenizer):
     settings = PretrainSettings(batch_size=2, only_seen=1, steps=40)
     encode = Encoder(tokenizer)
-    unbroken = [b["input_ids"] for b, _ in zip(batches(settings, encode, 0), range(12), strict=False)]
-    resumed = [b["input_ids"] for b, _ in zip(batches(settings, encode, 9), range(3), strict=False)]
+    unbroken = [b["pixels"] for b, _ in zip(batches(settings, encode, 0), range(12), strict=False)]
+    resumed = [b["pixels"] for b, _ in zip(batches(settings, encode, 9), range(3), strict=False)]
     assert all(torch.equal(a, b) for a, b in zip(unbroken[9:], resumed, strict=True))
 
 
 def test_the_rate_warms_up_stays_and_falls():
-    s = PretrainSettings(steps=100, lr=1.0, warmup=10, decay=0.3)
+    s = PretrainSettings(steps=100, looking=0, lr=1.0, warmup=10, decay=0.3)
     assert [rate(k, s) for k in (0, 9, 50, 70, 85, 100)] == pytest.approx([0.1, 1, 1, 1, 0.5, 0])
 
 

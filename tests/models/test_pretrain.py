@@ -9,20 +9,74 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from pydantic import ValidationError
 from transformers import PreTrainedTokenizerFast
 
 from visift.core.files import read_json
 from visift.models.builtin import FOLDER
-from visift.models.builtin.pretrain import Encoder, PretrainSettings, batches, corpus, pretrain
+from visift.models.builtin.architecture import fresh_model
+from visift.models.builtin.batches import Encoder, batches, corpus
+from visift.models.builtin.pretrain import CLASSES, Pointer, losses, pretrain, rate
+from visift.models.builtin.settings import PretrainSettings
 from visift.models.builtin.tokenizer import train_tokenizer
 
-SMALL = PretrainSettings(steps=7, batch_size=2, warmup=2, save_every=2, vocab_size=600, only_seen=2)
+SMALL = PretrainSettings(steps=7, batch_size=2, warmup=2, save_every=2, looking=0.3, only_seen=2)
 
 
-def test_processes_that_draw_lessons_change_nothing():
-    encode = Encoder(train_tokenizer(corpus(rows=50), 600))
+@pytest.fixture
+def encode() -> Encoder:
+    return Encoder(PreTrainedTokenizerFast.from_pretrained(FOLDER))
+
+
+def test_a_tokenizer_is_made_of_the_lessons():
+    made = train_tokenizer(corpus(rows=50), 600)
+    assert 260 < len(made) <= 600
+    assert made.decode(made("2. small red ring")["input_ids"]) == "2. small red ring"
+
+
+def test_first_only_pictures_then_lessons(encode):
+    settings = SMALL.model_copy(update={"steps": 20})
+    assert settings.first_asked == 6
+    asked = ["input_ids" in b for b in batches(settings, encode, 0)]
+    assert asked == [False] * 6 + [True] * 18  # to the end of the group of the last step
+    assert all(b.keys() == {"pixels", "dense"} for b, _ in zip(batches(settings, encode, 0), range(6), strict=False))
+
+
+def test_processes_share_out_what_one_would_draw(encode):
+    """The same pictures over a group of steps: those of one process are those of two put together."""
+
+    def pictures(settings, rank):
+        return sorted(p.numpy().tobytes() for b in batches(settings, encode, 0, rank) for p in b["pixels"])
+
+    two = SMALL.model_copy(update={"processes": 2})
+    assert pictures(SMALL, 0) == sorted(pictures(two, 0) + pictures(two, 1))
+
+
+def test_processes_that_cannot_share_evenly_are_refused():
+    with pytest.raises(ValidationError, match="evenly"):
+        PretrainSettings(batch_size=3, only_seen=4, processes=2)
+
+
+def test_the_rate_warms_up_again_where_the_lessons_begin():
+    s = PretrainSettings(steps=100, looking=0.4, lr=1.0, warmup=10, decay=0.2)
+    assert [rate(k, s) for k in (0, 9, 39, 40, 49, 80, 90)] == pytest.approx([0.1, 1, 1, 0.1, 1, 1, 0.5])
+
+
+def test_while_it_looks_only_the_tower_learns(encode):
+    model = fresh_model(encode.tokenizer, seed=0)
+    heads = torch.nn.ModuleList(torch.nn.Linear(192, n) for n in CLASSES)
+    text, dense, pointing = losses(model, heads, next(batches(SMALL, encode, 0)), Pointer(model))
+    assert text == pointing == 0 < dense
+    dense.backward()
+    moved = {name for name, p in model.named_parameters() if p.grad is not None}
+    assert moved
+    assert all("vision_tower" in name for name in moved)
+
+
+def test_processes_that_draw_lessons_change_nothing(encode):
     alone = list(batches(SMALL, encode, 3))
-    assert len(alone) == 8 - 3  # to the end of the group of the last step
+    assert len(alone) == 8 - 3
     shared = list(batches(SMALL.model_copy(update={"workers": 2}), encode, 3))
     for a, b in zip(alone, shared, strict=True):
         assert a.keys() == b.keys()
@@ -30,17 +84,18 @@ def test_processes_that_draw_lessons_change_nothing():
 
 
 @pytest.mark.integration
-def test_killed_it_ends_with_the_same_weights(tmp_path: Path):
-    pretrain(tmp_path / "unbroken", SMALL)
-    PreTrainedTokenizerFast.from_pretrained(tmp_path / "unbroken").save_pretrained(
-        tmp_path / "killed"
-    )  # half a minute to make
+@pytest.mark.parametrize("processes", [2, pytest.param(1, marks=pytest.mark.stress)])
+def test_killed_it_ends_with_the_same_weights(tmp_path: Path, encode, processes):
+    settings = SMALL.model_copy(update={"processes": processes})
+    for name in ("unbroken", "killed"):
+        encode.tokenizer.save_pretrained(tmp_path / name)  # half a minute to make
+    pretrain(tmp_path / "unbroken", settings)
     code = (
         "import sys; from pathlib import Path; from visift.models.builtin.pretrain import *;"
         "pretrain(Path(sys.argv[1]), PretrainSettings(**__import__('json').loads(sys.argv[2])))"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path / "killed"), json.dumps(SMALL.model_dump())],
+        [sys.executable, "-c", code, str(tmp_path / "killed"), json.dumps(settings.model_dump())],
         stderr=subprocess.DEVNULL,
     )
     end = time.monotonic() + 600
@@ -50,7 +105,7 @@ def test_killed_it_ends_with_the_same_weights(tmp_path: Path):
     process.wait()
     assert (tmp_path / "killed" / "state.pt").exists()
     assert not (tmp_path / "killed" / "model.safetensors").exists()
-    pretrain(tmp_path / "killed", SMALL)
+    pretrain(tmp_path / "killed", settings)
     assert read_json(tmp_path / "killed" / "pretrain.json") == read_json(tmp_path / "unbroken" / "pretrain.json")
     assert (tmp_path / "killed/model.safetensors").read_bytes() == (
         tmp_path / "unbroken/model.safetensors"

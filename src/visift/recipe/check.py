@@ -47,7 +47,7 @@ def check_recipe(recipe: Recipe, where: object) -> None:
 
 def check_base(recipe: BaseRecipe, where: object) -> None:
     """As `check_recipe`. Imports torch, which such a run needs for hours anyway."""
-    from visift.models.builtin.pretrain import PretrainSettings
+    from visift.models.builtin.settings import PretrainSettings
 
     fitting(PretrainSettings, recipe.pretrain, f"{where}: pretrain")
     _check_questions(recipe.questions, ("base",), where)

@@ -64,8 +64,8 @@ def answer(model: str, sets: list[dict[str, Any]]) -> None:
 
 
 def pretrain(out: str, settings: dict[str, Any]) -> None:
-    from visift.models.builtin.pretrain import PretrainSettings
     from visift.models.builtin.pretrain import pretrain as run
+    from visift.models.builtin.settings import PretrainSettings
 
     run(Path(out), PretrainSettings(**settings))
 

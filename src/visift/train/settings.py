@@ -81,6 +81,8 @@ def fitting(kind: type[Settings], values: Mapping[str, Any], where: object) -> S
         if problem["type"] == "extra_forbidden":
             allowed = ", ".join(sorted(kind.model_fields))
             raise UsageError(f"unknown key {key!r}", where=where, remedy=f"allowed: {allowed}") from e
+        if not key:  # of several values together
+            raise UsageError(problem["msg"].removeprefix("Value error, "), where=where) from e
         raise UsageError(f"{key}: {problem['msg']} (found {problem['input']!r})", where=where) from e
 
 
