@@ -15,9 +15,9 @@ endif
 demo: $(VENV)/.installed
 	$(BIN)/visift demo --out runs/demo
 
-# A process a core; a file's tests stay together, since they share what is slow to make.
+# A process a core; a file's tests stay together, since they share what is slow to make, in conftest.py's order.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

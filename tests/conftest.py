@@ -37,6 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Files with integration tests first: a long one begun last would run alone, on one core.
+    long = {item.path for item in items if item.get_closest_marker("integration")}
+    items.sort(key=lambda item: item.path not in long)
     reasons = {name: reason for name, missing in _needs().items() if (reason := missing)}
     for item in items:
         for name, reason in reasons.items():

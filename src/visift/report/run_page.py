@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,13 +38,11 @@ def write_report(run: Path, out: Path | None = None) -> Path:
     columns = [(m, found.series[m]) for m in found.models]
     where = str(run / "summary.json")
     seconds = get(found.summary, "seconds", dict, where, {})
-    verdicts = [_verdict(row, found.summary.get("recipe")) for row in found.listed("verdicts")]
     return write_page(
         out or run / "report.html",
         "run.html.j2",
         title=get(found.summary, "title", str, where, "visift run"),
-        verdicts=verdicts,
-        tally=[(word, sum(v["word"] == word for v in verdicts)) for word in dict.fromkeys(v["word"] for v in verdicts)],
+        verdict_groups=verdict_groups(found),
         models=[(m, found.series[m], _about(m, found.summary.get("recipe"))) for m in found.models],
         scene_groups=scene_groups(found),
         blocks=score_blocks(found),
@@ -59,6 +58,20 @@ def write_report(run: Path, out: Path | None = None) -> Path:
         machine=get(found.summary, "machine", dict, where, {}),
         recipe=found.summary.get("recipe", {}),
     )
+
+
+def verdict_groups(run: Run) -> list[dict[str, Any]]:
+    """What is claimed, then what must not be lost, each with its verdicts counted: many kept skills are no evidence for a claim."""
+    recipe = run.summary.get("recipe")
+    groups: dict[str, list[dict[str, Any]]] = {"": [], "Kept: what the base could do before": []}
+    claimed, kept = groups.values()
+    for row in run.listed("verdicts"):
+        (kept if _claim(row.get("claim"), recipe).get("kind") == "no worse" else claimed).append(_verdict(row, recipe))
+    return [
+        {"title": title, "verdicts": rows, "tally": Counter(v["word"] for v in rows).items()}
+        for title, rows in groups.items()
+        if rows
+    ]
 
 
 def score_blocks(run: Run) -> list[Block]:
@@ -107,18 +120,23 @@ def _verdict(row: Mapping[str, Any], recipe: Any) -> dict[str, Any]:
 
 def _measure(claim: Any, recipe: Any) -> str:
     """What the effect of a claim is the difference of, by the recipe: `listing − control, Counting`; empty where it does not say."""
+    row = _claim(claim, recipe)
+    if not row.get("model") or not row.get("task"):
+        return ""
+    model, task = str(row["model"]), task_title(str(row["task"]))
+    if row.get("than_task"):
+        what = f"{model}: {task} − {task_title(str(row['than_task']))}"
+    else:
+        what = f"{model} − {row.get('than_model') or '?'}, {task}"
+    asked = {"no worse": "may fall by", "equal": "may differ by"}.get(str(row.get("kind")))
+    return f"{what} ({asked} {row.get('margin')})" if asked else what
+
+
+def _claim(name: Any, recipe: Any) -> dict[str, Any]:
+    """The recipe's claim of that name; empty where it has none."""
     claims = recipe.get("claims") if isinstance(recipe, dict) else None
-    for row in claims if isinstance(claims, list) else ():
-        if not isinstance(row, dict) or row.get("name") != claim or not row.get("model") or not row.get("task"):
-            continue
-        model, task = str(row["model"]), task_title(str(row["task"]))
-        if row.get("than_task"):
-            what = f"{model}: {task} − {task_title(str(row['than_task']))}"
-        else:
-            what = f"{model} − {row.get('than_model') or '?'}, {task}"
-        asked = {"no worse": "may fall by", "equal": "may differ by"}.get(str(row.get("kind")))
-        return f"{what} ({asked} {row.get('margin')})" if asked else what
-    return ""
+    rows = (r for r in (claims if isinstance(claims, list) else ()) if isinstance(r, dict))
+    return next((r for r in rows if r.get("name") == name), {})
 
 
 def loss_plots(run: Run) -> list[Curves]:
