@@ -40,10 +40,11 @@ def test_the_commands_run_in_order(tmp_path):
     assert (tmp_path / "scores" / "short" / "score.json").exists()
 
 
-def test_every_command_of_the_readme_exists():
+@pytest.mark.parametrize("page", [README, README.parent / "docs/howto.md"], ids=lambda p: p.name)
+def test_every_command_of_a_page_exists(page):
     from visift.cli.main import app
 
     known = {c.callback.__name__ for c in app.registered_commands}
-    used = set(re.findall(r"^visift (\w+)", README.read_text(encoding="utf-8"), re.M))
+    used = set(re.findall(r"^visift (\w+)", page.read_text(encoding="utf-8"), re.M))
     assert used
     assert used <= known
