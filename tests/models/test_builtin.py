@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from visift.core.errors import UsageError
 from visift.core.seeds import rng
 from visift.evals.answer import answer
 from visift.evals.score import score
@@ -17,9 +18,9 @@ from visift.models.builtin import FOLDER, signs
 from visift.models.builtin.architecture import fresh_model, image_processor, save
 from visift.models.builtin.batches import Encoder, batches, collate, corpus, make_row
 from visift.models.builtin.lessons import scene_of
-from visift.models.builtin.pretrain import CLASSES, Pointer, losses, of_its_kind, rate
+from visift.models.builtin.pretrain import FINDING, POINTING, Pointer, Words, losses, of_its_kind, rate
 from visift.models.builtin.settings import PretrainSettings
-from visift.models.builtin.tokenizer import train_tokenizer
+from visift.models.builtin.tokenizer import IMAGE, train_tokenizer
 from visift.models.builtin.vision import Residual
 from visift.sources.tabletop import COLOURS, SHAPES, SIDE, SIZES, Tabletop, Thing, draw_things, place_things
 from visift.synth.frame import synthesise
@@ -41,7 +42,7 @@ def test_the_tokenizer_spells_everything_and_splits_digits(tokenizer):
 def test_pre_training_spells_a_row_as_the_chat_template_does(tokenizer):
     encode = Encoder(tokenizer)
     for index in range(40):
-        row = make_row(rng("spelling", index), simple=False, hard=0.1)
+        row = make_row(rng("spelling", index), describing=False, hard=0.1)
         ids, weights, _ = encode(row)
         messages = []
         for k, (question, reply, _) in enumerate(row.rounds):
@@ -56,7 +57,7 @@ def test_pre_training_spells_a_row_as_the_chat_template_does(tokenizer):
 def test_no_lesson_puts_a_number_on_an_object_or_compares_pictures():
     """What the demo measures must not be in the base's lessons."""
     for index in range(150):
-        row = make_row(rng("honest", index), simple=False, hard=0.1)
+        row = make_row(rng("honest", index), describing=False, hard=0.1)
         if len(row.pictures) > 1:
             asked = " ".join(q for q, *_ in row.rounds).lower()
             assert not any(word in asked for word in ("differ", "change", "same", "compare", "both"))
@@ -116,9 +117,9 @@ def test_what_is_asked_about_letters_is_so():
 
 def test_a_letter_on_a_thing_does_not_teach_that_no_digit_stands_on_things():
     """Letters are told from letters, digits from digits, and either from nothing."""
-    logits = torch.zeros(1, 3, CLASSES[3])
+    logits = torch.zeros(1, 3, len(signs.SIGNS))
     got = of_its_kind(logits, torch.tensor([[0, 4, 12]]))[0]
-    digits, letters = 1 + np.arange(9), np.arange(10, CLASSES[3])
+    digits, letters = 1 + np.arange(9), np.arange(10, len(signs.SIGNS))
     assert torch.isfinite(got[0]).all()
     assert torch.isfinite(got[1, [0, *digits]]).all() and torch.isinf(got[1, letters]).all()
     assert torch.isfinite(got[2, [0, *letters]]).all() and torch.isinf(got[2, digits]).all()
@@ -129,7 +130,7 @@ def test_a_round_points_at_the_patches_of_what_it_is_about(tokenizer):
     encode = Encoder(tokenizer)
     asked_about, named_next = 0, 0
     for index in range(60):
-        row = make_row(rng("pointing", index), simple=False, hard=0.0)
+        row = make_row(rng("pointing", index), describing=False, hard=0.0)
         ids, _, looks = encode(row)
         shown = np.concatenate(row.labels)
         about = [(asked, look) for asked in row.rounds for look in asked.looks]
@@ -159,12 +160,52 @@ def test_a_round_points_at_the_patches_of_what_it_is_about(tokenizer):
 def test_the_pointing_loss_by_hand(tokenizer):
     model = fresh_model(tokenizer, seed=0)
     pointer = Pointer(model)
-    pointer.weights = {(0, 0): torch.tensor([[[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.2, 0.3, 0.5]]])}  # (1, 3, 3)
+    fallen = torch.tensor([[[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.2, 0.3, 0.5]]])  # (1, 3, 3)
+    pointer.weights = dict.fromkeys(POINTING, fallen)
     batch = {
         "pointing": torch.tensor([[0, 2], [0, 1]]),
         "pointed": torch.tensor([[True, True, False], [True, False, False]]),
     }
-    assert pointer.loss(batch).item() == pytest.approx(np.log(2), abs=1e-4)
+    assert pointer.pointing(batch).item() == pytest.approx(np.log(2), abs=1e-4)
+
+
+def test_the_finding_loss_by_hand(tokenizer):
+    """A picture of two patches, then the words ` red`, ` moon` and one that names nothing: only a word whose thing is shown looks."""
+    words = Words(tokenizer, 192)
+    red, moon, other = words.ids[1][list(COLOURS).index("red")], words.ids[0][list(SHAPES).index("moon")], 0
+    pointer = Pointer(fresh_model(tokenizer, seed=0))
+    fallen = torch.full((1, 5, 5), 0.2)
+    fallen[0, 2] = torch.tensor([0.25, 0.5, 0.25, 0.0, 0.0])
+    pointer.weights = dict.fromkeys(FINDING, fallen)
+    shown = torch.zeros(1, 2, 4, dtype=torch.long)
+    shown[0, 1, 1] = 1 + list(COLOURS).index("red")  # the second patch is red, and no moon
+    batch = {
+        "input_ids": torch.tensor([[0, 0, red, moon, other]]),
+        "is_picture": torch.tensor([[True, True, False, False, False]]),
+        "dense": shown.expand(1, 2, 4),
+    }
+    assert pointer.finding(batch, words.shown).item() == pytest.approx(np.log(2), abs=1e-4)
+    batch["dense"] = torch.zeros(1, 2, 4, dtype=torch.long)
+    assert pointer.finding(batch, words.shown).item() == 0
+
+
+def test_labels_are_read_by_likeness_to_words(tokenizer):
+    """A patch that lies at the word for a colour has that colour for its likeliest."""
+    torch.manual_seed(0)
+    words = Words(tokenizer, 192)
+    embedding = torch.randn(len(tokenizer), 192)
+    embedding -= embedding.mean(-1, keepdim=True)
+    blue = list(COLOURS).index("blue")
+    assert tokenizer.decode(words.ids[1][blue]).strip() == "blue"
+    logits = words(embedding[words.ids[1][blue]].view(1, 1, 192), embedding)
+    assert [x.shape[-1] for x in logits] == [9, 9, 3, len(signs.SIGNS)]
+    assert logits[1][0, 0].argmax() == 1 + blue
+
+
+def test_a_vocabulary_without_the_words_is_refused(tokenizer):
+    few = train_tokenizer(["abc"], 270)
+    with pytest.raises(UsageError, match="vocab_size"):
+        Words(few, 192)
 
 
 def test_patch_labels_say_what_stands_there():
@@ -217,15 +258,14 @@ def test_pixels_are_prepared_alike_in_pre_training_and_by_the_processor():
     assert np.abs(theirs - ours).max() < 1e-5
 
 
-def test_the_text_loss_is_the_mean_over_rounds_of_the_model_s_own(tokenizer):
+def test_the_text_loss_is_the_weighted_mean_of_the_model_s_own(tokenizer):
     """Logits only at learnt places: the same number as the full forward pass gives."""
     model = fresh_model(tokenizer, seed=0).eval()
-    heads = torch.nn.ModuleList(torch.nn.Linear(192, n) for n in CLASSES)
     encode = Encoder(tokenizer)
     rows = [(*encode(r), r) for r in (make_row(rng("loss", k), False, 0.0) for k in range(4))]
-    batch = collate(rows, encode.pad)
+    batch = collate(rows, encode.pad, encode.one[IMAGE])
     with torch.no_grad():
-        text, dense, pointing = losses(model, heads, batch, Pointer(model))
+        found = losses(model, Words(tokenizer, 192), batch, Pointer(model))
         pixels = batch["pixels"].permute(0, 3, 1, 2).float() / 127.5 - 1
         whole = model(
             input_ids=batch["input_ids"],
@@ -235,10 +275,10 @@ def test_the_text_loss_is_the_mean_over_rounds_of_the_model_s_own(tokenizer):
         logits = whole.logits[:, :-1].transpose(1, 2)  # (B, V, T-1)
         each = torch.nn.functional.cross_entropy(logits, batch["input_ids"][:, 1:], reduction="none")
         weights = batch["weights"][:, 1:]
-    rounds = sum(len(r.rounds) for *_, r in rows)
-    assert weights.sum().item() == pytest.approx(rounds, abs=1e-4)
-    assert text.item() == pytest.approx(((each * weights).sum() / rounds).item(), abs=1e-5)
-    assert torch.isfinite(dense) and torch.isfinite(pointing)
+    replies = [len(encode.text(a.answer)[0]) + 1 for *_, r in rows for a in r.rounds]
+    assert weights.sum().item() == pytest.approx(sum(n**0.5 for n in replies), abs=1e-3)
+    assert found["text"].item() == pytest.approx(((each * weights).sum() / weights.sum()).item(), abs=1e-5)
+    assert all(torch.isfinite(part) and part > 0 for part in found.values())
 
 
 def test_batches_are_the_same_after_a_restart(tokenizer):

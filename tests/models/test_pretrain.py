@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 from pydantic import ValidationError
 from transformers import PreTrainedTokenizerFast
 
@@ -17,7 +16,7 @@ from visift.core.files import read_json
 from visift.models.builtin import FOLDER
 from visift.models.builtin.architecture import fresh_model
 from visift.models.builtin.batches import Encoder, batches, corpus
-from visift.models.builtin.pretrain import CLASSES, Pointer, losses, pretrain, rate
+from visift.models.builtin.pretrain import Pointer, Words, losses, pretrain, rate
 from visift.models.builtin.settings import PretrainSettings
 from visift.models.builtin.tokenizer import train_tokenizer
 
@@ -63,15 +62,15 @@ def test_the_rate_warms_up_again_where_the_lessons_begin():
     assert [rate(k, s) for k in (0, 9, 39, 40, 49, 80, 90)] == pytest.approx([0.1, 1, 1, 0.1, 1, 1, 0.5])
 
 
-def test_while_it_looks_only_the_tower_learns(encode):
+def test_while_it_looks_only_what_sees_learns(encode):
     model = fresh_model(encode.tokenizer, seed=0)
-    heads = torch.nn.ModuleList(torch.nn.Linear(192, n) for n in CLASSES)
-    text, dense, pointing = losses(model, heads, next(batches(SMALL, encode, 0)), Pointer(model))
-    assert text == pointing == 0 < dense
-    dense.backward()
-    moved = {name for name, p in model.named_parameters() if p.grad is not None}
-    assert moved
-    assert all("vision_tower" in name for name in moved)
+    found = losses(model, Words(encode.tokenizer, 192), next(batches(SMALL, encode, 0)), Pointer(model))
+    assert found["text"] == found["pointing"] == found["finding"] == 0 < found["dense"]
+    found["dense"].backward()
+    moved = {name.split(".")[1] for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+    assert moved == {"vision_tower", "multi_modal_projector", "language_model"}
+    in_lm = {n for n, p in model.model.language_model.named_parameters() if p.grad is not None}
+    assert in_lm == {"embed_tokens.weight"}  # the words that the labels are read by
 
 
 def test_processes_that_draw_lessons_change_nothing(encode):

@@ -27,15 +27,15 @@ SORT_OVER = 8  # batches whose rows are sorted by length together: little paddin
 def corpus(seed: int = 0, rows: int = 6000) -> Iterator[str]:
     """Text for the tokenizer: lessons, and the words that the other rooms' templates use."""
     for index in range(rows):
-        for asked in make_row(rng("corpus", seed, index), simple=False, hard=0.0).rounds:
+        for asked in make_row(rng("corpus", seed, index), describing=False, hard=0.0).rounds:
             yield asked.question
             yield asked.answer
     for _ in range(20):
         yield from lessons.vocabulary()
 
 
-def make_row(gen: np.random.Generator, simple: bool, hard: float) -> Row:
-    """One lesson. `simple` leaves only captions and digits; `hard` is the share of scenes of levels 1 and 2."""
+def make_row(gen: np.random.Generator, describing: bool, hard: float) -> Row:
+    """One lesson. `describing` leaves only what tells of a whole scene; `hard` is the share of scenes of levels 1 and 2."""
     row, kind = Row(), gen.random()
 
     def scene() -> tuple[lessons.Scene, list[signs.Lettered]]:
@@ -47,7 +47,10 @@ def make_row(gen: np.random.Generator, simple: bool, hard: float) -> Row:
         row.labels.append(signs.patch_labels(things, [(f.sign, f.x, f.y) for f in found]))
         return lessons.scene_of(things), found
 
-    if kind < (0.35 if simple else 0.28):
+    if describing:
+        tell = (lessons.described, lessons.described, lessons.listing, lessons.paragraph)[int(gen.integers(4))]
+        row.rounds = [tell(gen, scene()[0])]
+    elif kind < 0.28:
         things = place_things(gen, 0)[: int(gen.integers(0, 4))]
         picture = draw_things(gen, things, 0)[0] if things else np.clip(ground(gen), 0, 255).astype(np.uint8)
         digits = signs.paste_digits(gen, picture, [(t.x, t.y, t.diameter // 2 + 1) for t in things])
@@ -56,8 +59,6 @@ def make_row(gen: np.random.Generator, simple: bool, hard: float) -> Row:
         row.rounds = signs.digit_rounds(gen, digits)
         if things:
             row.rounds.append(lessons.described(gen, lessons.scene_of(things)))
-    elif simple:
-        row.rounds = [lessons.described(gen, scene()[0])]
     elif kind < 0.35:
         row.rounds = lessons.several_pictures(gen, [scene()[0] for _ in range(int(gen.integers(2, 5)))])
     elif kind < 0.37:
@@ -92,8 +93,8 @@ class Encoder:
     def __call__(self, row: Row) -> tuple[list[int], list[float], list[tuple[int, tuple[int, ...]]]]:
         """ids and loss weights, both (T,), and where to look: (position of a token, positions of patches).
 
-        Weights are 0 where nothing is learnt; those of one answer sum to 1, so that a caption of thirty tokens does not
-        drown an answer of one.
+        Weights are 0 where nothing is learnt; those of one answer sum to the root of its length, so that a caption of thirty
+        tokens neither drowns an answer of one nor is learnt thirty times more slowly.
         """
         ids, weights, looks = [self.one[BOS]], [0.0], []
         for k, (question, answer, asked_looks) in enumerate(row.rounds):
@@ -105,7 +106,7 @@ class Encoder:
             for character, cells in asked_looks:  # the token before the one that holds the character
                 looks.append((len(ids) - 1 + bisect_right(ends, character), tuple(FIRST_PATCH + c for c in cells)))
             ids += reply
-            weights += [0.0] * len(prompt) + [1 / len(reply)] * len(reply)
+            weights += [0.0] * len(prompt) + [len(reply) ** -0.5] * len(reply)
         return ids, weights, looks
 
 
@@ -124,13 +125,15 @@ class Groups(Dataset[list[dict[str, torch.Tensor]]]):
         ours, size = range(self.rank, s.batch_size, s.processes), s.batch_size // s.processes
         rows = []
         for step in range(max(first, s.first_asked), first + SORT_OVER):
-            simple = step - s.first_asked < s.simple * s.steps
+            describing = step - s.first_asked < s.describing * s.steps
             for k in ours:
-                row = make_row(rng("pretrain", s.seed, step, k), simple, s.hard)
+                row = make_row(rng("pretrain", s.seed, step, k), describing, s.hard)
                 rows.append((*self.encode(row), row))
         rows.sort(key=lambda r: len(r[0]))
         order = rng("order", s.seed, index).permutation(len(rows) // size)
-        asked = [collate(rows[k * size : (k + 1) * size], self.encode.pad) for k in order.tolist()]
+        asked = [
+            collate(rows[k * size : (k + 1) * size], self.encode.pad, self.encode.one[IMAGE]) for k in order.tolist()
+        ]
         looked = range(first, min(first + SORT_OVER, s.first_asked))
         return [*(self._seen(step) for step in looked), *asked]
 
@@ -159,15 +162,17 @@ def _pictures(rows: Sequence[Row]) -> dict[str, torch.Tensor]:
     }
 
 
-def collate(rows: list[Any], pad: int) -> dict[str, torch.Tensor]:
-    """Rows as (ids, weights, looks, Row), padded on the right."""
+def collate(rows: list[Any], pad: int, picture: int) -> dict[str, torch.Tensor]:
+    """Rows as (ids, weights, looks, Row), padded on the right. pad, picture: ids of those tokens."""
     width = max(len(ids) for ids, *_ in rows)
     looks = [(b, at, cells) for b, (_, _, found, _) in enumerate(rows) for at, cells in found]
     pointed = torch.zeros(len(looks), width, dtype=torch.bool)
     for k, (_, _, cells) in enumerate(looks):
         pointed[k, list(cells)] = True
+    ids = torch.tensor([ids + [pad] * (width - len(ids)) for ids, *_ in rows])  # (B, T)
     return {
-        "input_ids": torch.tensor([ids + [pad] * (width - len(ids)) for ids, *_ in rows]),  # (B, T)
+        "input_ids": ids,
+        "is_picture": ids == picture,
         "attention_mask": torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids, *_ in rows]),
         "weights": torch.tensor([weights + [0.0] * (width - len(weights)) for _, weights, *_ in rows]),
         "pointing": torch.tensor([(b, at) for b, at, _ in looks]).view(-1, 2),  # (L, 2)

@@ -1,7 +1,7 @@
 """Make the base weights of the built-in model from nothing: lessons without end, text loss plus dense patch labels.
 
 The lessons are drawn as training goes (no picture is seen twice), so this is a loop of its own and not the Trainer's.
-First the vision tower alone learns from its labels, then the whole model from lessons. `visift run recipes/builtin_base.yaml` calls it.
+First the tower and the projector learn what each patch shows, then the model tells what it sees, then it is asked everything. `visift run recipes/builtin_base.yaml` calls it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import nn
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
-from visift.core.errors import VisiftError
+from visift.core.errors import UsageError, VisiftError
 from visift.core.files import read_json, write_json
 from visift.core.progress import progress
 from visift.core.seeds import seed_of
@@ -32,8 +32,10 @@ from visift.models.load import load
 from visift.models.precision import fast_bf16
 from visift.sources.tabletop import COLOURS, SHAPES, SIZES
 
-POINTING = ((2, 0), (3, 0), (3, 1), (4, 0))  # layer, head: the attention heads that are taught where to look
-CLASSES = (1 + len(SHAPES), 1 + len(COLOURS), 1 + len(SIZES), len(signs.SIGNS))
+# layer, head: attention heads that are taught where to look
+POINTING = ((2, 0), (3, 0), (3, 1), (4, 0))  # before an answer, or a name in it: at what it is about
+FINDING = ((1, 0), (2, 1))  # from the word for a shape, a colour, a size or a sign: at the patches that show it
+LABELS = (SHAPES, tuple(COLOURS), tuple(SIZES), signs.SIGNS[1:])  # what a patch may show; class 0 of each is nothing
 
 
 class Pointer:
@@ -41,7 +43,7 @@ class Pointer:
 
     def __init__(self, model: LlavaForConditionalGeneration) -> None:
         self.weights: dict[tuple[int, int], torch.Tensor] = {}  # (layer, head) -> (B, T, T)
-        for layer, head in POINTING:
+        for layer, head in POINTING + FINDING:
             attention = model.model.language_model.layers[layer].self_attn
             attention.register_forward_hook(partial(self._keep, layer, head))
 
@@ -50,40 +52,92 @@ class Pointer:
     ) -> None:
         self.weights[layer, head] = output[1][:, head]
 
-    def loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    def pointing(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """-log of the attention that falls on the patches of what is asked about or named next, at the token before;
         the mean over looks and taught heads."""
-        row, at = batch["pointing"].unbind(1)  # (L,) each
-        if not len(row):
-            return batch["weights"].new_zeros(())
-        fallen = torch.stack(
-            [(w[row, at].float() * batch["pointed"]).sum(-1) for w in self.weights.values()]
-        )  # (heads, L)
+        return self._fallen(POINTING, batch["pointing"], batch["pointed"])
+
+    def finding(self, batch: dict[str, torch.Tensor], shown: torch.Tensor) -> torch.Tensor:
+        """-log of the attention from each word of a label on the patches of the row's pictures that show it; the mean over
+        words that have such patches. shown (V, 2): the label and class of a token, -1 where it is none."""
+        ids, pictures = batch["input_ids"], batch["is_picture"]  # (B, T)
+        dense = torch.zeros(*ids.shape, len(LABELS), dtype=torch.long, device=ids.device)
+        dense[pictures] = batch["dense"].flatten(0, 1)  # (B, T, labels)
+        at = (shown[ids][..., 0] >= 0).nonzero()  # (L, 2)
+        label, kind = shown[ids[at[:, 0], at[:, 1]]].unbind(-1)  # (L,)
+        found = dense[at[:, 0], :, label] == kind.unsqueeze(1)  # (L, T)
+        some = found.any(1)
+        return self._fallen(FINDING, at[some], found[some])
+
+    def _fallen(self, heads: tuple[tuple[int, int], ...], at: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+        """at (L, 2): row and position that looks; cells bool (L, T): where it should."""
+        if not len(at):
+            return cells.new_zeros((), dtype=torch.float32)
+        row, position = at.unbind(1)
+        fallen = torch.stack([(self.weights[h][row, position].float() * cells).sum(-1) for h in heads])  # (heads, L)
         return -(fallen + 1e-6).log().mean()
 
 
+class Words(nn.Module):
+    """Names what a patch shows by likeness to the model's own words: its place in the embedding against those of ` red`, ` moon`, …
+
+    So tower and projector lay a red moon where these words lie, and the language model can find by content what a question
+    names. With labels on the tower alone it has to discover that likeness, which took thousands of steps (docs/notebook.md).
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, width: int) -> None:
+        super().__init__()
+        self.ids = [[_token_of(tokenizer, word) for word in words] for words in LABELS]
+        self.none = nn.Parameter(0.02 * torch.randn(len(LABELS), width))
+        self.scale = nn.Parameter(torch.zeros(len(LABELS)))
+        self.shown = torch.full((len(tokenizer), 2), -1)  # token -> label, class; -1 of other tokens
+        for label, ids in enumerate(self.ids):
+            for kind, token in enumerate(ids, 1):
+                self.shown[token] = torch.tensor([label, kind])
+
+    def forward(self, projected: torch.Tensor, embedding: torch.Tensor) -> list[torch.Tensor]:
+        """projected (P, patches, D), embedding (V, D) -> logits (P, patches, classes) of each label."""
+        x = nn.functional.layer_norm(projected, projected.shape[-1:])
+        logits = []
+        for none, scale, ids in zip(self.none, self.scale, self.ids, strict=True):
+            words = nn.functional.normalize(torch.cat([none.unsqueeze(0), embedding[ids]]), dim=-1)  # (classes, D)
+            logits.append((scale.exp() * x @ words.T).float())
+        return logits
+
+
+def _token_of(tokenizer: PreTrainedTokenizerFast, word: str) -> int:
+    """The one token of a word within a sentence (of a digit, the digit's)."""
+    token = tokenizer(f" {word}", add_special_tokens=False)["input_ids"][-1]
+    if tokenizer.decode(token).strip() != word:
+        raise UsageError(f"the tokenizer has no token for {word!r}", remedy="raise pretrain.vocab_size")
+    return int(token)
+
+
 def losses(
-    model: LlavaForConditionalGeneration, heads: nn.ModuleList, batch: dict[str, torch.Tensor], pointer: Pointer
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Weighted mean of the text loss, mean dense loss per patch, mean pointing loss; where nothing is asked only the dense one is
-    not 0. Logits only where there is a weight."""
+    model: LlavaForConditionalGeneration, words: Words, batch: dict[str, torch.Tensor], pointer: Pointer
+) -> dict[str, torch.Tensor]:
+    """text: weighted mean over answers' tokens. dense: mean per patch, of the labels. pointing, finding: see `Pointer`. Where
+    nothing is asked only the dense one is not 0. Logits only where there is a weight."""
     pixels = batch["pixels"].permute(0, 3, 1, 2).float() / 127.5 - 1  # (P, 3, S, S) in -1..1
     features = model.model.vision_tower(pixels.contiguous()).last_hidden_state  # (P, patches, D)
-    seen = [head(features).float() for head in heads]
+    projected = model.model.multi_modal_projector(features)  # (P, patches, D)
+    seen = words(projected, model.get_input_embeddings().weight)
     seen[3] = of_its_kind(seen[3], batch["dense"][..., 3])
     dense = torch.stack([_dense(logits, batch["dense"][..., k]) for k, logits in enumerate(seen)]).sum()
+    none = dense.new_zeros(())
     if "input_ids" not in batch:
-        return dense.new_zeros(()), dense, dense.new_zeros(())
+        return {"text": none, "dense": dense, "pointing": none, "finding": none}
     embeds = model.get_input_embeddings()(batch["input_ids"])  # (B, T, D)
-    at = (batch["input_ids"] == model.config.image_token_id).unsqueeze(-1).expand_as(embeds)
-    embeds = embeds.masked_scatter(at, model.model.multi_modal_projector(features).to(embeds.dtype))
+    at = batch["is_picture"].unsqueeze(-1).expand_as(embeds)
+    embeds = embeds.masked_scatter(at, projected.to(embeds.dtype))
     hidden = model.model.language_model(inputs_embeds=embeds, attention_mask=batch["attention_mask"], use_cache=False)
     weights = batch["weights"][:, 1:]  # (B, T-1)
     keep = weights > 0
     logits = model.lm_head(hidden.last_hidden_state[:, :-1][keep])  # (learnt, V)
     each = nn.functional.cross_entropy(logits.float(), batch["input_ids"][:, 1:][keep], reduction="none")
     text = (each * weights[keep]).sum() / weights.sum()
-    return text, dense, pointer.loss(batch)
+    shown = words.shown.to(text.device)
+    return {"text": text, "dense": dense, "pointing": pointer.pointing(batch), "finding": pointer.finding(batch, shown)}
 
 
 def _dense(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -137,9 +191,9 @@ def _train(rank: int, out: Path, settings: PretrainSettings) -> None:
     model = fresh_model(tokenizer, seed_of("model", settings.seed) % 2**31).to(settings.device)
     if settings.start:
         model.load_state_dict(load(settings.start).model.state_dict())
-    heads = nn.ModuleList(nn.Linear(model.config.vision_config.hidden_size, n) for n in CLASSES).to(settings.device)
+    words = Words(tokenizer, model.config.text_config.hidden_size).to(settings.device)
     pointer = Pointer(model)
-    named = [*model.named_parameters(), *heads.named_parameters()]
+    named = [*model.named_parameters(), *words.named_parameters()]
     decayed = [p for _, p in named if p.ndim > 1]
     plain = [p for _, p in named if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
@@ -148,7 +202,7 @@ def _train(rank: int, out: Path, settings: PretrainSettings) -> None:
     if state.exists():
         kept = torch.load(state, map_location=settings.device, weights_only=True)
         model.load_state_dict(kept["model"])
-        heads.load_state_dict(kept["heads"])
+        words.load_state_dict(kept["words"])
         optimiser.load_state_dict(kept["optimiser"])
         start = kept["step"]
     model.train()
@@ -160,27 +214,28 @@ def _train(rank: int, out: Path, settings: PretrainSettings) -> None:
             for group in optimiser.param_groups:
                 group["lr"] = rate(step, settings)
             with torch.autocast(kind, torch.bfloat16, enabled=bf16):
-                text, dense, pointing = losses(model, heads, batch, pointer)
-            (text + settings.dense_weight * dense + settings.pointing_weight * pointing).backward()
+                found = losses(model, words, batch, pointer)
+            loss = found["text"] + found["pointing"] + found["finding"] + settings.dense_weight * found["dense"]
+            loss.backward()
             if settings.processes > 1:
                 _average([p.grad for _, p in named if p.grad is not None], settings.processes)
             nn.utils.clip_grad_norm_([p for _, p in named], 1.0)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
-            if not torch.isfinite(text + dense):
+            if not torch.isfinite(loss):
                 raise VisiftError(
-                    f"the loss is {(text + dense).item()} at step {step}", where=out, remedy="lower the learning rate"
+                    f"the loss is {loss.item()} at step {step}", where=out, remedy="lower the learning rate"
                 )
             if watch is None:
                 continue
-            told = {"text": text.item(), "dense": dense.item(), "pointing": pointing.item()}
+            told = {name: part.item() for name, part in found.items()}
             watch.note(step, told, len(batch["pixels"]))
             # never after the last step: who is killed between it and the result goes back to the state before
             if (step + 1) % settings.save_every == 0 and step + 1 < settings.steps:
                 part = state.with_suffix(".part")
                 kept = {
                     "model": model.state_dict(),
-                    "heads": heads.state_dict(),
+                    "words": words.state_dict(),
                     "optimiser": optimiser.state_dict(),
                     "step": step + 1,
                 }

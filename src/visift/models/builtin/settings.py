@@ -20,9 +20,8 @@ class PretrainSettings(BaseModel):
     weight_decay: float = 0.05
     warmup: int = 200
     decay: float = 0.3  # share of the steps at the end over which the rate falls to zero
-    simple: float = 0.1  # share of the steps, after looking, with captions and digits only
+    describing: float = 0.1  # share of the steps, after looking, in which only whole scenes are told of
     dense_weight: float = 0.5
-    pointing_weight: float = 1.0  # of the label "look at what you are about to name"
     hard: float = 0.1  # share of scenes from levels 1 and 2
     vocab_size: int = 2048
     seed: int = 0
