@@ -18,9 +18,9 @@ from visift.models.builtin import FOLDER, signs
 from visift.models.builtin.architecture import fresh_model, image_processor, save
 from visift.models.builtin.batches import Encoder, batches, collate, corpus, make_row
 from visift.models.builtin.lessons import scene_of
-from visift.models.builtin.pretrain import FINDING, POINTING, Pointer, Words, losses, of_its_kind, rate
+from visift.models.builtin.pretrain import FINDING, GATHERING, POINTING, Pointer, Words, losses, of_its_kind, rate
 from visift.models.builtin.settings import PretrainSettings
-from visift.models.builtin.tokenizer import IMAGE, train_tokenizer
+from visift.models.builtin.tokenizer import ASSISTANT, IMAGE, train_tokenizer
 from visift.models.builtin.vision import Residual
 from visift.sources.tabletop import COLOURS, SHAPES, SIDE, SIZES, Tabletop, Thing, draw_things, place_things
 from visift.synth.frame import synthesise
@@ -43,7 +43,7 @@ def test_pre_training_spells_a_row_as_the_chat_template_does(tokenizer):
     encode = Encoder(tokenizer)
     for index in range(40):
         row = make_row(rng("spelling", index), describing=False, hard=0.1)
-        ids, weights, _ = encode(row)
+        ids, weights, *_ = encode(row)
         messages = []
         for k, (question, reply, _) in enumerate(row.rounds):
             pictures = [{"type": "image"}] * (49 * len(row.pictures) if k == 0 else 0)
@@ -131,7 +131,7 @@ def test_a_round_points_at_the_patches_of_what_it_is_about(tokenizer):
     asked_about, named_next = 0, 0
     for index in range(60):
         row = make_row(rng("pointing", index), describing=False, hard=0.0)
-        ids, _, looks = encode(row)
+        ids, _, looks, _ = encode(row)
         shown = np.concatenate(row.labels)
         about = [(asked, look) for asked in row.rounds for look in asked.looks]
         assert len(looks) == len(about)
@@ -187,6 +187,33 @@ def test_the_finding_loss_by_hand(tokenizer):
     assert pointer.finding(batch, words.shown).item() == pytest.approx(np.log(2), abs=1e-4)
     batch["dense"] = torch.zeros(1, 2, 4, dtype=torch.long)
     assert pointer.finding(batch, words.shown).item() == 0
+
+
+def test_the_gathering_loss_by_hand(tokenizer):
+    """From where the answer begins to the words of labels in its own question, not to other words nor to other questions."""
+    words = Words(tokenizer, 192)
+    red, moon = words.ids[1][list(COLOURS).index("red")], words.ids[0][list(SHAPES).index("moon")]
+    pointer = Pointer(fresh_model(tokenizer, seed=0))
+    fallen = torch.full((1, 6, 6), 0.1)
+    fallen[0, 4] = torch.tensor([0.5, 0.0, 0.25, 0.125, 0.125, 0.0])
+    pointer.weights = dict.fromkeys(GATHERING, fallen)
+    batch = {
+        "input_ids": torch.tensor([[red, 0, moon, 0, 0, red]]),  # the first word is of an earlier question
+        "asking": torch.tensor([[0, 4], [0, 1]]),
+        "question": torch.tensor([[False, False, True, True, False, False], [False] * 6]),
+    }
+    assert pointer.gathering(batch, words.shown).item() == pytest.approx(np.log(4), abs=1e-4)
+
+
+def test_a_question_s_tokens_are_those_of_its_words(tokenizer):
+    encode = Encoder(tokenizer)
+    for index in range(20):
+        row = make_row(rng("asked", index), describing=False, hard=0.0)
+        found = encode(row)
+        assert len(found.asked) == len(row.rounds)
+        for (at, first, behind), asked in zip(found.asked, row.rounds, strict=True):
+            assert found.ids[at] == encode.one[ASSISTANT]
+            assert found.ids[first:behind] == tokenizer(asked.question, add_special_tokens=False)["input_ids"]
 
 
 def test_labels_are_read_by_likeness_to_words(tokenizer):
@@ -262,7 +289,7 @@ def test_the_text_loss_is_the_weighted_mean_of_the_model_s_own(tokenizer):
     """Logits only at learnt places: the same number as the full forward pass gives."""
     model = fresh_model(tokenizer, seed=0).eval()
     encode = Encoder(tokenizer)
-    rows = [(*encode(r), r) for r in (make_row(rng("loss", k), False, 0.0) for k in range(4))]
+    rows = [(encode(r), r) for r in (make_row(rng("loss", k), False, 0.0) for k in range(4))]
     batch = collate(rows, encode.pad, encode.one[IMAGE])
     with torch.no_grad():
         found = losses(model, Words(tokenizer, 192), batch, Pointer(model))
@@ -275,7 +302,7 @@ def test_the_text_loss_is_the_weighted_mean_of_the_model_s_own(tokenizer):
         logits = whole.logits[:, :-1].transpose(1, 2)  # (B, V, T-1)
         each = torch.nn.functional.cross_entropy(logits, batch["input_ids"][:, 1:], reduction="none")
         weights = batch["weights"][:, 1:]
-    replies = [len(encode.text(a.answer)[0]) + 1 for *_, r in rows for a in r.rounds]
+    replies = [len(encode.text(a.answer)[0]) + 1 for _, r in rows for a in r.rounds]
     assert weights.sum().item() == pytest.approx(sum(n**0.5 for n in replies), abs=1e-3)
     assert found["text"].item() == pytest.approx(((each * weights).sum() / weights.sum()).item(), abs=1e-5)
     assert all(torch.isfinite(part) and part > 0 for part in found.values())

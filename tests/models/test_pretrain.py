@@ -65,7 +65,7 @@ def test_the_rate_warms_up_again_where_the_lessons_begin():
 def test_while_it_looks_only_what_sees_learns(encode):
     model = fresh_model(encode.tokenizer, seed=0)
     found = losses(model, Words(encode.tokenizer, 192), next(batches(SMALL, encode, 0)), Pointer(model))
-    assert found["text"] == found["pointing"] == found["finding"] == 0 < found["dense"]
+    assert found.keys() == {"dense"}
     found["dense"].backward()
     moved = {name.split(".")[1] for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
     assert moved == {"vision_tower", "multi_modal_projector", "language_model"}

@@ -90,10 +90,14 @@ class Run:
             logs[path.parent.name] = _log_rows(path, "loss")
         for path in sorted(
             self.path.glob("models/*/pretrain_log.jsonl")
-        ):  # one line for every 50 steps, in its own words
-            rows = _log_rows(path, "text")
-            parts = [{k: r[k] for k in ("text", "dense") if _finite(r, k)} for r in rows]
-            logs[path.parent.name] = [{**r, "loss": r["text"], "sources": s} for r, s in zip(rows, parts, strict=True)]
+        ):  # first there are labels alone, then text too
+            rows = _log_rows(path, "dense")
+            asked = [r for r in rows if _finite(r, "text")] or rows
+            parts = ("text", "dense", "pointing", "finding", "gathering")
+            logs[path.parent.name] = [
+                {**r, "loss": r.get("text", r["dense"]), "sources": {k: r[k] for k in parts if _finite(r, k)}}
+                for r in asked
+            ]
         return {arm: logs[arm] for arm in ordered_models([arm for arm, rows in logs.items() if rows])}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -72,6 +72,16 @@ def make_row(gen: np.random.Generator, describing: bool, hard: float) -> Row:
     return row
 
 
+class Encoded(NamedTuple):
+    """A row as ids and loss weights, both (T,); where to look: (position of a token, positions of patches); and of each round
+    (position of the last token before the answer, positions of the question's first and behind its last token)."""
+
+    ids: list[int]
+    weights: list[float]
+    looks: list[tuple[int, tuple[int, ...]]]
+    asked: list[tuple[int, int, int]]
+
+
 class Encoder:
     """Rows to ids and loss weights, spelled as the chat template spells them (a test holds the two together)."""
 
@@ -90,24 +100,24 @@ class Encoder:
             self.seen[text] = (told["input_ids"], [end for _, end in told["offset_mapping"]])
         return self.seen[text]
 
-    def __call__(self, row: Row) -> tuple[list[int], list[float], list[tuple[int, tuple[int, ...]]]]:
-        """ids and loss weights, both (T,), and where to look: (position of a token, positions of patches).
-
-        Weights are 0 where nothing is learnt; those of one answer sum to the root of its length, so that a caption of thirty
+    def __call__(self, row: Row) -> Encoded:
+        """Weights are 0 where nothing is learnt; those of one answer sum to the root of its length, so that a caption of thirty
         tokens neither drowns an answer of one nor is learnt thirty times more slowly.
         """
-        ids, weights, looks = [self.one[BOS]], [0.0], []
+        ids, weights, looks, asked = [self.one[BOS]], [0.0], [], []
         for k, (question, answer, asked_looks) in enumerate(row.rounds):
             pictures = [self.one[IMAGE]] * PATCHES * len(row.pictures) if k == 0 else []
-            prompt = [self.one[USER], *pictures, *self.text(question)[0], self.one[ASSISTANT]]
+            question_ids = self.text(question)[0]
+            prompt = [self.one[USER], *pictures, *question_ids, self.one[ASSISTANT]]
             answer_ids, ends = self.text(answer)
             reply = [*answer_ids, self.one[END]]
             ids += prompt
+            asked.append((len(ids) - 1, len(ids) - 1 - len(question_ids), len(ids) - 1))
             for character, cells in asked_looks:  # the token before the one that holds the character
                 looks.append((len(ids) - 1 + bisect_right(ends, character), tuple(FIRST_PATCH + c for c in cells)))
             ids += reply
             weights += [0.0] * len(prompt) + [len(reply) ** -0.5] * len(reply)
-        return ids, weights, looks
+        return Encoded(ids, weights, looks, asked)
 
 
 class Groups(Dataset[list[dict[str, torch.Tensor]]]):
@@ -128,8 +138,8 @@ class Groups(Dataset[list[dict[str, torch.Tensor]]]):
             describing = step - s.first_asked < s.describing * s.steps
             for k in ours:
                 row = make_row(rng("pretrain", s.seed, step, k), describing, s.hard)
-                rows.append((*self.encode(row), row))
-        rows.sort(key=lambda r: len(r[0]))
+                rows.append((self.encode(row), row))
+        rows.sort(key=lambda r: len(r[0].ids))
         order = rng("order", s.seed, index).permutation(len(rows) // size)
         asked = [
             collate(rows[k * size : (k + 1) * size], self.encode.pad, self.encode.one[IMAGE]) for k in order.tolist()
@@ -162,20 +172,26 @@ def _pictures(rows: Sequence[Row]) -> dict[str, torch.Tensor]:
     }
 
 
-def collate(rows: list[Any], pad: int, picture: int) -> dict[str, torch.Tensor]:
-    """Rows as (ids, weights, looks, Row), padded on the right. pad, picture: ids of those tokens."""
-    width = max(len(ids) for ids, *_ in rows)
-    looks = [(b, at, cells) for b, (_, _, found, _) in enumerate(rows) for at, cells in found]
+def collate(rows: Sequence[tuple[Encoded, Row]], pad: int, picture: int) -> dict[str, torch.Tensor]:
+    """Rows padded on the right. pad, picture: ids of those tokens."""
+    width = max(len(e.ids) for e, _ in rows)
+    looks = [(b, at, cells) for b, (e, _) in enumerate(rows) for at, cells in e.looks]
     pointed = torch.zeros(len(looks), width, dtype=torch.bool)
     for k, (_, _, cells) in enumerate(looks):
         pointed[k, list(cells)] = True
-    ids = torch.tensor([ids + [pad] * (width - len(ids)) for ids, *_ in rows])  # (B, T)
+    asked = [(b, *places) for b, (e, _) in enumerate(rows) for places in e.asked]
+    question = torch.zeros(len(asked), width, dtype=torch.bool)
+    for k, (_, _, first, behind) in enumerate(asked):
+        question[k, first:behind] = True
+    ids = torch.tensor([e.ids + [pad] * (width - len(e.ids)) for e, _ in rows])  # (B, T)
     return {
         "input_ids": ids,
         "is_picture": ids == picture,
-        "attention_mask": torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids, *_ in rows]),
-        "weights": torch.tensor([weights + [0.0] * (width - len(weights)) for _, weights, *_ in rows]),
+        "attention_mask": torch.tensor([[1] * len(e.ids) + [0] * (width - len(e.ids)) for e, _ in rows]),
+        "weights": torch.tensor([e.weights + [0.0] * (width - len(e.weights)) for e, _ in rows]),
         "pointing": torch.tensor([(b, at) for b, at, _ in looks]).view(-1, 2),  # (L, 2)
         "pointed": pointed,  # (L, T)
-        **_pictures([row for *_, row in rows]),
+        "asking": torch.tensor([(b, at) for b, at, *_ in asked]),  # (Q, 2): where an answer begins
+        "question": question,  # (Q, T): the tokens of what it answers
+        **_pictures([row for _, row in rows]),
     }

@@ -35,6 +35,7 @@ from visift.sources.tabletop import COLOURS, SHAPES, SIZES
 # layer, head: attention heads that are taught where to look
 POINTING = ((2, 0), (3, 0), (3, 1), (4, 0))  # before an answer, or a name in it: at what it is about
 FINDING = ((1, 0), (2, 1))  # from the word for a shape, a colour, a size or a sign: at the patches that show it
+GATHERING = ((1, 1), (3, 2))  # before an answer: at such words in its question
 LABELS = (SHAPES, tuple(COLOURS), tuple(SIZES), signs.SIGNS[1:])  # what a patch may show; class 0 of each is nothing
 
 
@@ -43,7 +44,7 @@ class Pointer:
 
     def __init__(self, model: LlavaForConditionalGeneration) -> None:
         self.weights: dict[tuple[int, int], torch.Tensor] = {}  # (layer, head) -> (B, T, T)
-        for layer, head in POINTING + FINDING:
+        for layer, head in POINTING + FINDING + GATHERING:
             attention = model.model.language_model.layers[layer].self_attn
             attention.register_forward_hook(partial(self._keep, layer, head))
 
@@ -68,6 +69,13 @@ class Pointer:
         found = dense[at[:, 0], :, label] == kind.unsqueeze(1)  # (L, T)
         some = found.any(1)
         return self._fallen(FINDING, at[some], found[some])
+
+    def gathering(self, batch: dict[str, torch.Tensor], shown: torch.Tensor) -> torch.Tensor:
+        """-log of the attention from where an answer begins on the words of labels in its question; the mean over questions
+        that have such words. shown as for `finding`."""
+        words = (shown[batch["input_ids"]][..., 0] >= 0)[batch["asking"][:, 0]] & batch["question"]  # (Q, T)
+        some = words.any(1)
+        return self._fallen(GATHERING, batch["asking"][some], words[some])
 
     def _fallen(self, heads: tuple[tuple[int, int], ...], at: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
         """at (L, 2): row and position that looks; cells bool (L, T): where it should."""
@@ -116,17 +124,16 @@ def _token_of(tokenizer: PreTrainedTokenizerFast, word: str) -> int:
 def losses(
     model: LlavaForConditionalGeneration, words: Words, batch: dict[str, torch.Tensor], pointer: Pointer
 ) -> dict[str, torch.Tensor]:
-    """text: weighted mean over answers' tokens. dense: mean per patch, of the labels. pointing, finding: see `Pointer`. Where
-    nothing is asked only the dense one is not 0. Logits only where there is a weight."""
+    """text: weighted mean over answers' tokens. dense: mean per patch, of the labels. pointing, finding, gathering: see
+    `Pointer`. Where nothing is asked there is the dense one alone. Logits only where there is a weight."""
     pixels = batch["pixels"].permute(0, 3, 1, 2).float() / 127.5 - 1  # (P, 3, S, S) in -1..1
     features = model.model.vision_tower(pixels.contiguous()).last_hidden_state  # (P, patches, D)
     projected = model.model.multi_modal_projector(features)  # (P, patches, D)
     seen = words(projected, model.get_input_embeddings().weight)
     seen[3] = of_its_kind(seen[3], batch["dense"][..., 3])
     dense = torch.stack([_dense(logits, batch["dense"][..., k]) for k, logits in enumerate(seen)]).sum()
-    none = dense.new_zeros(())
     if "input_ids" not in batch:
-        return {"text": none, "dense": dense, "pointing": none, "finding": none}
+        return {"dense": dense}
     embeds = model.get_input_embeddings()(batch["input_ids"])  # (B, T, D)
     at = batch["is_picture"].unsqueeze(-1).expand_as(embeds)
     embeds = embeds.masked_scatter(at, projected.to(embeds.dtype))
@@ -137,7 +144,10 @@ def losses(
     each = nn.functional.cross_entropy(logits.float(), batch["input_ids"][:, 1:][keep], reduction="none")
     text = (each * weights[keep]).sum() / weights.sum()
     shown = words.shown.to(text.device)
-    return {"text": text, "dense": dense, "pointing": pointer.pointing(batch), "finding": pointer.finding(batch, shown)}
+    return {
+        "text": text, "dense": dense, "pointing": pointer.pointing(batch), "finding": pointer.finding(batch, shown),
+        "gathering": pointer.gathering(batch, shown),
+    }  # fmt: skip
 
 
 def _dense(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -215,7 +225,7 @@ def _train(rank: int, out: Path, settings: PretrainSettings) -> None:
                 group["lr"] = rate(step, settings)
             with torch.autocast(kind, torch.bfloat16, enabled=bf16):
                 found = losses(model, words, batch, pointer)
-            loss = found["text"] + found["pointing"] + found["finding"] + settings.dense_weight * found["dense"]
+            loss = sum(part * (settings.dense_weight if name == "dense" else 1.0) for name, part in found.items())
             loss.backward()
             if settings.processes > 1:
                 _average([p.grad for _, p in named if p.grad is not None], settings.processes)
@@ -281,4 +291,4 @@ class Watch:
             self.log.write(json.dumps(row) + "\n")
             self.log.flush()
             self.sums, self.begun = Counter(), time.monotonic()
-        self.tick(1, f"text {losses['text']:.3f} dense {losses['dense']:.3f}")
+        self.tick(1, " ".join(f"{name} {loss:.2f}" for name, loss in losses.items()))
