@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 
 # Waiting OpenMP threads must not burn the core that another process needs (a step got 5 times slower beside one).
 export OMP_WAIT_POLICY ?= passive
+# Modules are compiled as they are first loaded: compiling all that is installed is half of installing, and most is never loaded.
+export PYTHONDONTWRITEBYTECODE :=
+INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile
 # Real data for the tests, where it is at hand; without it they are skipped with the reason.
 ifneq ($(wildcard ../shared/data/.),)
 export VISIFT_DATA ?= $(abspath ../shared/data)
@@ -38,9 +41,9 @@ $(VENV)/.made:
 	touch $@
 
 $(VENV)/.installed: pyproject.toml $(VENV)/.made
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	$(INSTALL) -e .
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/.made
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	$(INSTALL) -e '.[dev]'
 	touch $@ $(VENV)/.installed

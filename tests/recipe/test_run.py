@@ -105,7 +105,7 @@ def killed_run(recipe, out, kills, longest, seed, timeout=600.0):
 def test_killed_it_ends_with_the_same_scores(finished, tmp_path, kills):
     recipe, run, _ = finished
     longest = sum(json.loads((run / "summary.json").read_text())["seconds"].values()) / 2
-    hits = killed_run(recipe, tmp_path / "run", kills, max(3.0, longest * 0.4), seed=kills)
+    hits = killed_run(recipe, tmp_path / "run", kills, max(3.0, longest * 0.25), seed=kills)
     assert hits
     assert scores(tmp_path / "run") == scores(run)
 

@@ -185,7 +185,7 @@ train({base!r}, [Path({data!r})], {stage!r}, Path({out!r}), TrainSettings(**{set
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("stage", ["sft", "lora"])
+@pytest.mark.parametrize("stage", ["sft", pytest.param("lora", marks=pytest.mark.stress)])
 def test_killed_twice_it_ends_with_the_same_bits(base: Path, mixed: Path, tmp_path: Path, stage: str) -> None:
     settings = changed(steps=9, micro_batch=2, lora_dropout=0.1)
     train(str(base), [mixed], stage, tmp_path / "whole", settings)
@@ -328,7 +328,8 @@ SHARDED = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
 @pytest.mark.parametrize(
     ("stage", "env", "stopped"),
     [
-        pytest.param("sft", {}, False, id="sft"), pytest.param("sft", SHARDED, False, id="sft-sharded"),
+        pytest.param("sft", SHARDED, False, id="sft-sharded"),
+        pytest.param("sft", {}, False, id="sft", marks=pytest.mark.stress),
         pytest.param("sft", {}, True, id="sft-stopped", marks=pytest.mark.stress),
         pytest.param("sft", SHARDED, True, id="sft-sharded-stopped", marks=pytest.mark.stress),
         pytest.param("lora", SHARDED, True, id="lora-sharded-stopped", marks=pytest.mark.stress),
