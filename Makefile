@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 
 # Waiting OpenMP threads must not burn the core that another process needs (a step got 5 times slower beside one).
 export OMP_WAIT_POLICY ?= passive
-# Modules are compiled as they are first loaded: compiling all that is installed is half of installing, and most is never loaded.
-export PYTHONDONTWRITEBYTECODE :=
-INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile
+# pip compiles what it installs on one core; this does it on all. Not as modules are first loaded: a full disk would leave torn ones.
+INSTALL = $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile
+COMPILE = $(BIN)/python -m compileall -q -j 0 -x '/tests?/' $(VENV)/lib
 # Real data for the tests, where it is at hand; without it they are skipped with the reason.
 ifneq ($(wildcard ../shared/data/.),)
 export VISIFT_DATA ?= $(abspath ../shared/data)
@@ -42,8 +42,10 @@ $(VENV)/.made:
 
 $(VENV)/.installed: pyproject.toml $(VENV)/.made
 	$(INSTALL) -e .
+	$(COMPILE)
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/.made
 	$(INSTALL) -e '.[dev]'
+	$(COMPILE)
 	touch $@ $(VENV)/.installed
