@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= passive
 # pip compiles what it installs on one core; this does it on all. Not as modules are first loaded: a full disk would leave torn ones.
 INSTALL = $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile
-COMPILE = $(BIN)/python -m compileall -q -j 0 -x '/tests?/' $(VENV)/lib
+COMPILE = $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # some files are written for other Pythons
 # Real data for the tests, where it is at hand; without it they are skipped with the reason.
 ifneq ($(wildcard ../shared/data/.),)
 export VISIFT_DATA ?= $(abspath ../shared/data)
