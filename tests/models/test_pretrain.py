@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 from transformers import PreTrainedTokenizerFast
 
+from visift.core.errors import VisiftError
 from visift.core.files import read_json
 from visift.models.builtin import FOLDER
 from visift.models.builtin.architecture import fresh_model
@@ -129,3 +130,12 @@ def test_it_goes_on_from_a_model(tmp_path: Path):
     pretrain(tmp_path / "same", settings)
     for name in ("model.safetensors", "tokenizer.json", "config.json", "chat_template.jinja"):
         assert (tmp_path / "same" / name).read_bytes() == (FOLDER / name).read_bytes()
+
+
+@pytest.mark.stress
+def test_what_fails_in_one_of_several_processes_is_told_in_a_line(tmp_path: Path, encode):
+    encode.tokenizer.save_pretrained(tmp_path)
+    settings = SMALL.model_copy(update={"processes": 2, "lr": 1e30, "warmup": 1})
+    with pytest.raises(VisiftError, match="the loss is nan") as failed:
+        pretrain(tmp_path, settings)
+    assert "\n" not in str(failed.value)

@@ -187,7 +187,10 @@ def pretrain(out: Path, settings: PretrainSettings) -> dict[str, float]:
         _train(0, out, settings)
     else:
         (out / "meeting").unlink(missing_ok=True)  # of a killed run
-        torch.multiprocessing.spawn(_train, (out, settings), settings.processes)
+        try:
+            torch.multiprocessing.spawn(_train, (out, settings), settings.processes)
+        except torch.multiprocessing.ProcessRaisedException as e:  # its message is the other process's whole traceback
+            raise VisiftError(str(e).strip().splitlines()[-1]) from e
     return read_json(out / "pretrain.json")["losses"]
 
 
@@ -259,7 +262,7 @@ def _train(rank: int, out: Path, settings: PretrainSettings) -> None:
 
 
 def _average(grads: list[torch.Tensor], processes: int) -> None:
-    """Each gradient becomes its mean over the processes."""
+    """Each gradient becomes its mean over the processes. DistributedDataParallel would want one `forward`; `losses` calls parts."""
     flat = torch.cat([g.flatten() for g in grads])
     dist.all_reduce(flat)
     for g, mean in zip(grads, (flat / processes).split([g.numel() for g in grads]), strict=True):
@@ -272,7 +275,7 @@ class Watch:
     def __init__(self, out: Path, settings: PretrainSettings, start: int) -> None:
         self.log = (out / "pretrain_log.jsonl").open("a")
         self.bar = progress("pretrain", settings.steps, "steps", done=start)
-        self.processes, self.sums = settings.processes, Counter[str]()
+        self.processes, self.sums, self.steps = settings.processes, Counter[str](), Counter[str]()
 
     def __enter__(self) -> Self:
         self.tick, self.begun = self.bar.__enter__(), time.monotonic()
@@ -284,11 +287,12 @@ class Watch:
 
     def note(self, step: int, losses: dict[str, float], pictures: int) -> None:
         self.sums.update({**losses, "pictures": pictures * self.processes})
+        self.steps.update(losses.keys())
         if (step + 1) % 50 == 0:
             seconds = time.monotonic() - self.begun
-            means = {name: round(self.sums[name] / 50, 4) for name in losses}
+            means = {name: round(self.sums[name] / n, 4) for name, n in self.steps.items()}
             row = {"step": step + 1, **means, "pictures_per_s": round(self.sums["pictures"] / seconds, 1)}
             self.log.write(json.dumps(row) + "\n")
             self.log.flush()
-            self.sums, self.begun = Counter(), time.monotonic()
+            self.sums, self.steps, self.begun = Counter(), Counter(), time.monotonic()
         self.tick(1, " ".join(f"{name} {loss:.2f}" for name, loss in losses.items()))

@@ -10,26 +10,22 @@ from pydantic import BaseModel, ConfigDict, model_validator
 class PretrainSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    steps: int = 9000
+    steps: int = 10000
     batch_size: int = 16
-    looking: float = (
-        0.15  # share of the steps at the start in which nothing is asked: the tower alone learns, from labels
-    )
+    looking: float = 0.15  # share of the steps at the start in which nothing is asked: what sees learns, from labels
     only_seen: int = 32  # rows of such a step
-    lr: float = 5e-4
+    lr: float = 6e-4
     weight_decay: float = 0.05
     warmup: int = 200
-    decay: float = 0.3  # share of the steps at the end over which the rate falls to zero
-    describing: float = 0.1  # share of the steps, after looking, in which only whole scenes are told of
+    decay: float = 0.45  # share of the steps at the end over which the rate falls to zero
+    describing: float = 0.05  # share of the steps, after looking, in which only whole scenes are told of
     dense_weight: float = 0.5
     hard: float = 0.1  # share of scenes from levels 1 and 2
     vocab_size: int = 2048
     seed: int = 0
     start: str | None = None  # a model to go on from, with a fresh optimiser; None: from nothing
     threads: int = 1
-    processes: int = (
-        1  # each takes its part of every batch; two are nearly twice as fast on two cores, two threads are not
-    )
+    processes: int = 1  # each takes its part of every batch: faster on two cores than two threads (docs/notebook.md)
     workers: int = 0  # further processes that draw the lessons; a GPU wants as many as there are cores
     device: str = "cpu"
     save_every: int = 250
