@@ -36,7 +36,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.markexpr = f"({chosen}) and not stress" if chosen else "not stress"
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and _is_slow(item):
+            item.add_marker(pytest.mark.integration)
     # Files with integration tests first: a long one begun last would run alone, on one core.
     long = {item.path for item in items if item.get_closest_marker("integration")}
     items.sort(key=lambda item: item.path not in long)
@@ -45,6 +49,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for name, reason in reasons.items():
             if item.get_closest_marker(name):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _is_slow(item: pytest.Function) -> bool:
+    """Runs a random model of the Hugging Face classes, or looks at photographs or pages."""
+    models = {"tiny_vlm", "tiny_families"} & vars(item.module).keys()
+    return bool(models) or any(item.get_closest_marker(name) for name in ("data", "weights", "browser"))
 
 
 def _needs() -> dict[str, str]:

@@ -94,7 +94,6 @@ engine.answer("t", {model!r}, Path({questions!r}), Path({out!r}), batch_size=3, 
 """
 
 
-@pytest.mark.integration
 def test_killed_it_goes_on_and_asks_nothing_twice(
     base: str, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,9 +137,7 @@ def many(out: Path, per_picture: int = 9) -> Path:
 SHARING = [n for n in tiny_families.BUILDERS if n not in ("paligemma", "blip-2", "instructblip")]
 
 
-@pytest.mark.parametrize(
-    "family", ["llava", *(pytest.param(n, marks=pytest.mark.integration) for n in SHARING if n != "llava")]
-)
+@pytest.mark.parametrize("family", SHARING)
 def test_questions_on_one_picture_share_it_and_get_the_same_answers(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,9 +166,7 @@ def test_questions_on_one_picture_share_it_and_get_the_same_answers(
             assert a["meta"].get("logprobs", {}) == pytest.approx(b["meta"].get("logprobs", {}), abs=1e-4)
 
 
-@pytest.mark.parametrize(
-    "family", ["llava", *(pytest.param(n, marks=pytest.mark.integration) for n in SHARING if n != "llava")]
-)
+@pytest.mark.parametrize("family", SHARING)
 def test_under_vpgc_the_layers_below_it_are_shared(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -181,6 +182,10 @@ def small_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 
 
+# Python itself does not notice that a compiled module was cut short, and would load the torn one ever after.
+NO_PYC = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
 @pytest.mark.integration
 def test_answers_that_a_full_disk_does_not_take(tmp_path, monkeypatch, capsys):
     """One line that says where and what to do; what came before is kept."""
@@ -188,7 +193,7 @@ def test_answers_that_a_full_disk_does_not_take(tmp_path, monkeypatch, capsys):
     assert run(monkeypatch, capsys, "synth", "listing", "--tabletop", 16, "--out", data)[0] == 0
     command = [sys.executable, "-m", "visift", "answer", "tag-listing", "--model=builtin", f"--questions={data}"]
     command += [f"--out={out}", "--max-new-tokens=1", "--batch-size=4", "--threads=1"]
-    full = subprocess.run(command, capture_output=True, text=True, preexec_fn=small_files, check=False)
+    full = subprocess.run(command, capture_output=True, text=True, preexec_fn=small_files, env=NO_PYC, check=False)
     assert full.returncode == 1
     assert f"{out}: cannot write (File too large). free some space" in complaint(full.stderr)
     *whole, _ = out.read_bytes().split(b"\n")
@@ -199,7 +204,7 @@ def test_answers_that_a_full_disk_does_not_take(tmp_path, monkeypatch, capsys):
 def test_a_disk_that_takes_no_more_keeps_what_was_finished(tmp_path):
     """One line, exit code 1, then it goes on."""
     command = [sys.executable, "-m", "visift", "synth", "listing", "--tabletop", "4", "--out", str(tmp_path / "d")]
-    full = subprocess.run(command, capture_output=True, text=True, preexec_fn=small_files, check=False)
+    full = subprocess.run(command, capture_output=True, text=True, preexec_fn=small_files, env=NO_PYC, check=False)
     assert full.returncode == 1
     assert "cannot write" in complaint(full.stderr)
     again = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -14,7 +14,7 @@ from visift.core.errors import UsageError, VisiftError
 from visift.core.executor import AHEAD, CHUNK, map_ordered
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
-EXECUTORS = [("local", 1), ("local", 2), pytest.param("ray", 2, marks=needs_ray)]
+EXECUTORS = [("local", 1), ("local", 2), pytest.param("ray", 2, marks=[needs_ray, pytest.mark.integration])]
 
 
 @pytest.mark.parametrize(("executor", "workers"), EXECUTORS)

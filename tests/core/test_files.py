@@ -218,7 +218,8 @@ def test_once_makes_a_thing_once(tmp_path: Path) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.text(st.characters(codec="utf-8")), st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8")),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner))))  # fmt: skip
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=4),
+    max_leaves=12), max_size=6))  # fmt: skip
 def test_rows_are_written_as_json_writes_them(tmp_path: Path, row: Any) -> None:
     write_jsonl(tmp_path / "a.jsonl", [row])
     line = (tmp_path / "a.jsonl").read_text("utf-8")

@@ -22,14 +22,10 @@ from visift.models import Renderer, Vlm, load
 from visift.train.pack import PackedCollator, balance, token_losses
 from visift.train.rows import Collator, Row
 
-SAMPLED = ("llava", "llava-next", "idefics3", "qwen2.5-vl")  # in the unit tier
 SIZES = ((40, 28), (100, 50), (30, 90), (56, 56))
 
 
-@pytest.fixture(
-    scope="module",
-    params=[n if n in SAMPLED else pytest.param(n, marks=pytest.mark.integration) for n in tiny_families.BUILDERS],
-)
+@pytest.fixture(scope="module", params=tiny_families.BUILDERS)
 def vlm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Vlm:
     folder = tmp_path_factory.mktemp(request.param)
     return load(tiny_families.BUILDERS[request.param](folder), train=True)

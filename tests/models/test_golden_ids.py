@@ -14,12 +14,7 @@ from visift.models import Renderer, load
 GOLDEN = json.loads(golden_ids.FILE.read_text())["ids"]
 
 
-SAMPLED = ("llava-onevision", "internvl")  # in the unit tier
-
-
-@pytest.mark.parametrize(
-    "family", [n if n in SAMPLED else pytest.param(n, marks=pytest.mark.integration) for n in tiny_families.BUILDERS]
-)
+@pytest.mark.parametrize("family", tiny_families.BUILDERS)
 def test_ids_of_whole_conversations_are_the_originals(family: str, tmp_path: Path) -> None:
     renderer = Renderer(load(tiny_families.BUILDERS[family](tmp_path)))
     found = [renderer.row(golden_ids.conversation(k)).input_ids for k in golden_ids.of_family(family)]

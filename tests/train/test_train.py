@@ -64,7 +64,6 @@ def changed(**values: object) -> TrainSettings:
     return FAST.model_copy(update=values)
 
 
-@pytest.mark.integration
 def test_overfits_and_reproduces_the_answers(base: Path, tmp_path: Path) -> None:
     data = tiny_data.dataset(tmp_path / "data", 8)
     settings = changed(steps=240, batch_size=8, lr=4e-3, schedule="wsd", betas=(0.9, 0.98), save_every=1000)
@@ -76,7 +75,6 @@ def test_overfits_and_reproduces_the_answers(base: Path, tmp_path: Path) -> None
     assert found == {c.id: c.reference for c in Dataset(data)}
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("stage", ["align", "sft", "lora", "full"])
 def test_a_stage_trains_what_it_says_and_nothing_else(base: Path, mixed: Path, tmp_path: Path, stage: str) -> None:
     result = train(str(base), [mixed], stage, tmp_path / "run", FAST)
@@ -148,7 +146,6 @@ def test_cached_pictures_are_normalised_as_the_processor_does(base: Path, mixed:
     assert torch.allclose(batch["pixel_values"], own, atol=1e-6)
 
 
-@pytest.mark.integration
 def test_one_batch_of_eight_is_eight_of_one(base: Path, mixed: Path, tmp_path: Path) -> None:
     whole = changed(batch_size=8, steps=4)
     train(str(base), [mixed], "sft", tmp_path / "a", whole)
@@ -184,7 +181,6 @@ train({base!r}, [Path({data!r})], {stage!r}, Path({out!r}), TrainSettings(**{set
 """
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("stage", ["sft", pytest.param("lora", marks=pytest.mark.stress)])
 def test_killed_twice_it_ends_with_the_same_bits(base: Path, mixed: Path, tmp_path: Path, stage: str) -> None:
     settings = changed(steps=9, micro_batch=2, lora_dropout=0.1)
@@ -250,14 +246,12 @@ def test_a_full_disk_keeps_the_last_checkpoint(base: Path, tmp_path: Path, monke
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000002"]
 
 
-@pytest.mark.integration
 def test_another_run_in_the_same_folder_is_refused(base: Path, mixed: Path, tmp_path: Path) -> None:
     train(str(base), [mixed], "align", tmp_path / "run", changed(steps=1))
     with pytest.raises(UsageError, match="holds a run of another"):
         train(str(base), [mixed], "align", tmp_path / "run", changed(steps=2))
 
 
-@pytest.mark.integration
 def test_rows_that_are_too_long_are_counted_and_stop_the_run_when_many(base: Path, mixed: Path, tmp_path: Path) -> None:
     with pytest.raises(VisiftError, match=r"of 16 rows cannot be used, the first \(tiny-.*more than max_length 30"):
         train(str(base), [mixed], "align", tmp_path / "a", changed(max_length=30))
@@ -283,13 +277,11 @@ def test_rows_without_a_label_are_left_out_by_name_and_stop_the_run_when_many(ba
     assert left_out["id"] == "row-2" and left_out["stage"] == "plan"
 
 
-@pytest.mark.integration
 def test_a_loss_that_is_no_number_stops_with_the_rows(base: Path, mixed: Path, tmp_path: Path) -> None:
     with pytest.raises(VisiftError, match=r"rows tiny-.*: the loss is nan at step"):
         train(str(base), [mixed], "full", tmp_path / "run", changed(lr=1e12, clip=0.0, warmup=0, steps=20))
 
 
-@pytest.mark.integration
 def test_bf16_learns_as_fp32_does(base: Path, mixed: Path, tmp_path: Path) -> None:
     for name, bf16 in (("a", True), ("b", False)):
         train(str(base), [mixed], "sft", tmp_path / name, changed(bf16=bf16))
@@ -324,7 +316,6 @@ def on_two(script: Path, *words: str, **env: str) -> subprocess.CompletedProcess
 SHARDED = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(
     ("stage", "env", "stopped"),
     [
@@ -359,14 +350,12 @@ def test_two_processes_give_the_same_curve(
     assert max(float((by_one[n] - by_two[n]).abs().max()) for n in by_one) < 1e-4
 
 
-@pytest.mark.integration
 def test_processes_that_prepare_batches_change_nothing(base: Path, mixed: Path, tmp_path: Path) -> None:
     train(str(base), [mixed], "sft", tmp_path / "a", changed(steps=3))
     train(str(base), [mixed], "sft", tmp_path / "b", changed(steps=3, workers=2))
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
 
 
-@pytest.mark.integration
 def test_other_loggers_are_told_the_same_loss(
     base: Path, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -381,7 +370,6 @@ def test_other_loggers_are_told_the_same_loss(
     assert told == pytest.approx([row["loss"] for row in log(tmp_path / "run")], abs=1e-4)
 
 
-@pytest.mark.integration
 def test_the_card_says_what_the_model_was_made_of(base: Path, mixed: Path, tmp_path: Path) -> None:
     train(str(base), [mixed], "align", tmp_path / "run", changed(steps=1, lr=0.003))
     text = (tmp_path / "run" / "model" / "README.md").read_text()
@@ -402,7 +390,6 @@ def test_the_card_says_what_the_model_was_made_of(base: Path, mixed: Path, tmp_p
     assert "0.500" not in added
 
 
-@pytest.mark.integration
 def test_the_result_is_uploaded_as_it_lies_on_disk(
     base: Path, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,7 +25,6 @@ def app() -> typer.Typer:
     return made
 
 
-@pytest.mark.integration
 def test_train_then_answer(app: typer.Typer, tmp_path: Path) -> None:
     base, data = tiny_vlm.llava(tmp_path / "base"), tiny_data.dataset(tmp_path / "data", 4)
     (tmp_path / "r.yaml").write_text("batch_size: 2\nbf16: false\n")

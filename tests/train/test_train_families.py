@@ -40,7 +40,6 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_data.dataset(tmp_path_factory.mktemp("mixed"), 12, mixed=True)
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("stage", ["align", "sft", "lora"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_trains_reloads_and_answers(family: str, stage: str, mixed: Path, tmp_path: Path) -> None:
@@ -62,7 +61,7 @@ def test_trains_reloads_and_answers(family: str, stage: str, mixed: Path, tmp_pa
 
 @pytest.mark.parametrize(
     "family",
-    [n if n in ("llava", *SAMPLED) else pytest.param(n, marks=pytest.mark.integration) for n in tiny_families.BUILDERS],
+    tiny_families.BUILDERS,
 )
 def test_labels_decode_to_the_answers_and_pictures_fit(family: str, mixed: Path, tmp_path: Path) -> None:
     vlm = load(tiny_families.BUILDERS[family](tmp_path), train=True)
@@ -80,7 +79,6 @@ class Stop(Exception):
     pass
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_stopped_run_goes_on_exactly(
     family: str, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -106,7 +104,6 @@ def test_a_stopped_run_goes_on_exactly(
 LOST = ("llava", "llava-next", "llava-onevision", "internvl", "paligemma", "qwen2.5-vl")
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(
     "family",
     [n if n in ("llava", "idefics3") else pytest.param(n, marks=pytest.mark.stress) for n in tiny_families.BUILDERS],
@@ -144,7 +141,6 @@ def test_plain_trainer_loses_the_weights_on_resume(family: str, mixed: Path, tmp
         assert torch.equal(resumed[name], whole[name])
 
 
-@pytest.mark.integration
 def test_packed_training_is_unpacked_training(mixed: Path, tmp_path: Path) -> None:
     base = tiny_families.BUILDERS["llava"](tmp_path / "base")
     settings = FAST.model_copy(update={"batch_size": 6, "group_by_length": False})
@@ -156,7 +152,6 @@ def test_packed_training_is_unpacked_training(mixed: Path, tmp_path: Path) -> No
     assert max(r["padding"] for r in b) < 0.25 * max(r["padding"] for r in a) + 0.1
 
 
-@pytest.mark.integration
 def test_a_model_that_mixes_packed_rows_is_refused(
     mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,7 +66,6 @@ def adapter_hash(out: Path) -> str:
     return sha256_file(out / "model" / "vpgc" / "adapter.safetensors")
 
 
-@pytest.mark.integration
 def test_only_the_adapter_trains_and_the_folder_brings_it(base: Path, mixed: Path, tmp_path: Path) -> None:
     result = train(str(base), [mixed], "vpgc", tmp_path / "run", FAST)
     folder = tmp_path / "run" / "model"
@@ -93,7 +92,6 @@ def test_only_the_adapter_trains_and_the_folder_brings_it(base: Path, mixed: Pat
     assert any(name.startswith("vpgc/") for name in fingerprint(str(folder)))
 
 
-@pytest.mark.integration
 def test_the_folder_answers_with_its_adapter(base: Path, mixed: Path, tmp_path: Path) -> None:
     train(str(base), [mixed], "vpgc", tmp_path / "run", changed(lr=1.0))
     folder = tmp_path / "run" / "model"
@@ -109,7 +107,6 @@ def test_the_folder_answers_with_its_adapter(base: Path, mixed: Path, tmp_path: 
     assert with_it == texts(folder, 1) != texts(bare, 4)
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("layer", [0, 3])
 def test_the_layer_is_chosen(base: Path, mixed: Path, tmp_path: Path, layer: int) -> None:
     train(str(base), [mixed], "vpgc", tmp_path / "run", changed(steps=1, vpgc_layer=layer, vpgc_guidance="zero"))
@@ -117,7 +114,6 @@ def test_the_layer_is_chosen(base: Path, mixed: Path, tmp_path: Path, layer: int
     assert (config["layer"], config["guidance"]) == (layer, "zero")
 
 
-@pytest.mark.integration
 def test_an_adapter_is_trained_on_and_frozen_elsewhere(base: Path, mixed: Path, tmp_path: Path) -> None:
     train(str(base), [mixed], "vpgc", tmp_path / "a", FAST)
     first = tmp_path / "a" / "model"
@@ -137,7 +133,6 @@ class Stop(Exception):
     pass
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("family", ["llava", "blip-2", "instructblip"])
 def test_a_stopped_run_goes_on_exactly(
     family: str, mixed: Path, captions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -184,7 +179,6 @@ def test_a_conversation_becomes_a_row_for_each_answer(base: Path, mixed: Path, t
 # ---- two datasets a step ----
 
 
-@pytest.mark.integration
 def test_the_joint_loss_is_the_sum_of_the_means(base: Path, mixed: Path, captions: Path, tmp_path: Path) -> None:
     settings = changed(joint=(2, 4), steps=2, micro_batch=2, lr=1e-9)
     train(str(base), [mixed, captions], "vpgc", tmp_path / "run", settings)
@@ -208,7 +202,6 @@ def test_the_joint_loss_is_the_sum_of_the_means(base: Path, mixed: Path, caption
         assert list(log(tmp_path / "run")[step]["sources"].values()) == pytest.approx(means, abs=1e-4)
 
 
-@pytest.mark.integration
 def test_joint_gradients_are_those_of_the_sum(base: Path, mixed: Path, captions: Path, tmp_path: Path) -> None:
     """Cut into micro-batches or packed, the same adapter comes out."""
     settings = changed(joint=(2, 4), steps=3, lr=1e-3)
@@ -231,7 +224,6 @@ def test_a_joint_that_does_not_fit_is_refused(base: Path, mixed: Path, captions:
         train(str(base), [mixed, captions], "vpgc", tmp_path / "b", changed(joint=(2, 3)))
 
 
-@pytest.mark.integration
 def test_gradient_checkpointing_changes_nothing(base: Path, mixed: Path, tmp_path: Path) -> None:
     train(str(base), [mixed], "vpgc", tmp_path / "a", FAST)
     train(str(base), [mixed], "vpgc", tmp_path / "b", changed(gradient_checkpointing=True))
@@ -252,7 +244,6 @@ def test_the_recipe_is_the_papers() -> None:
     assert (settings.weight_decay, settings.betas) == (0.05, (0.9, 0.999))
 
 
-@pytest.mark.integration
 def test_the_command_runs_the_recipe_small(base: Path, mixed: Path, captions: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     small = ["steps=2", "warmup=1", "batch_size=3", "joint=[1, 2]", "micro_batch=0", "threads=1"]
@@ -275,7 +266,6 @@ def test_the_command_runs_the_recipe_small(base: Path, mixed: Path, captions: Pa
         vpgc.load(load("builtin").model, out / "model" / "vpgc")
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("family", [f for f in tiny_families.BUILDERS if f != "llava"])
 def test_every_family_trains_it(family: str, mixed: Path, tmp_path: Path) -> None:
     base = tiny_families.BUILDERS[family](tmp_path / "base")
