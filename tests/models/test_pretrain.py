@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from transformers import PreTrainedTokenizerFast
+from safetensors import SafetensorError
+from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
-from visift.core.errors import VisiftError
+from visift.core.errors import UsageError, VisiftError
 from visift.core.files import read_json
 from visift.models.builtin import FOLDER
 from visift.models.builtin.architecture import fresh_model
@@ -113,14 +114,32 @@ def test_killed_it_ends_with_the_same_weights(tmp_path: Path, encode, processes)
 
 
 @pytest.mark.integration
-def test_killed_after_its_last_step_it_ends(tmp_path: Path):
+def test_stopped_after_its_last_step_it_ends(tmp_path: Path, monkeypatch):
     """A state kept after the last step would leave nothing to do, and no loss to report."""
     settings = SMALL.model_copy(update={"steps": 4, "start": "builtin", "only_seen": 1})
-    pretrain(tmp_path, settings)
-    done = read_json(tmp_path / "pretrain.json")
-    (tmp_path / "pretrain.json").unlink()
-    pretrain(tmp_path, settings)
-    assert read_json(tmp_path / "pretrain.json") == done
+    losses = pretrain(tmp_path / "unbroken", settings)
+
+    def full(*args, **kwargs):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LlavaForConditionalGeneration, "save_pretrained", full)
+        with pytest.raises(VisiftError, match=r"cannot write the model .*No space left.*free some space"):
+            pretrain(tmp_path / "stopped", settings)
+    assert pretrain(tmp_path / "stopped", settings) == losses
+
+
+@pytest.mark.integration
+def test_what_is_done_is_done_once_and_holds_no_training_state(tmp_path: Path):
+    settings = PretrainSettings(steps=2, batch_size=2, only_seen=1, start="builtin", save_every=1)
+    losses = pretrain(tmp_path, settings)
+    assert {p.name for p in tmp_path.iterdir()} - {p.name for p in FOLDER.iterdir()} == {"pretrain.json"}
+    before = (tmp_path / "model.safetensors").stat()
+    assert before.st_mode & 0o777 == 0o644
+    assert pretrain(tmp_path, settings) == losses
+    assert (tmp_path / "model.safetensors").stat().st_mtime_ns == before.st_mtime_ns
+    with pytest.raises(UsageError, match="made with other settings"):
+        pretrain(tmp_path, settings.model_copy(update={"steps": 3}))
 
 
 @pytest.mark.integration

@@ -18,8 +18,9 @@ import tiny_data
 import tiny_vlm
 from huggingface_hub import HfApi, RepoUrl
 from peft import PeftModel
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForImageTextToText, TrainerCallback, TrainerState
+from transformers import AutoModelForImageTextToText, LlavaForConditionalGeneration, TrainerCallback, TrainerState
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
 from visift.core.dataset import Dataset, Made, build
@@ -232,18 +233,38 @@ def test_a_damaged_checkpoint_is_passed_over(
         checkpoint.load_weights(found, staged.model)
 
 
+FULL = SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")  # as it says it
+
+
 def test_a_full_disk_keeps_the_last_checkpoint(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     staged = prepare(load(base, train=True), "align", FAST)
     optimizer = torch.optim.AdamW([p for p in staged.model.parameters() if p.requires_grad])
     checkpoint.save(tmp_path, 2, *saved(staged.model, optimizer))
 
     def full(*args: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise FULL
 
     monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(VisiftError, match=r"No space left.*goes on from the last whole checkpoint"):
         checkpoint.save(tmp_path, 4, *saved(staged.model, optimizer))
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000002"]
+
+
+def test_a_model_that_a_full_disk_does_not_take_is_written_the_next_time(
+    base: Path, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = changed(steps=2, save_every=1)
+
+    def full(*args: object, **more: object) -> None:
+        raise FULL
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LlavaForConditionalGeneration, "save_pretrained", full)
+        with pytest.raises(VisiftError, match=r"model: cannot write the model .*No space left.*free some space"):
+            train(str(base), [mixed], "align", tmp_path / "run", settings)
+    assert not (tmp_path / "run" / "model").exists() and len(log(tmp_path / "run")) == 2
+    assert train(str(base), [mixed], "align", tmp_path / "run", settings)["steps"] == 2
+    assert (tmp_path / "run" / "model" / "model.safetensors").exists() and len(log(tmp_path / "run")) == 2
 
 
 def test_another_run_in_the_same_folder_is_refused(base: Path, mixed: Path, tmp_path: Path) -> None:

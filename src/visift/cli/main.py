@@ -84,5 +84,6 @@ def main() -> None:
             print("visift: stopped; run the same command again to go on", file=sys.stderr)
         raise
     except OSError as e:  # a full disk or a vanished folder outside the places that already say more
-        print(f"visift: {e.filename or ''}: {e.strerror or e}", file=sys.stderr)
+        where = f"{e.filename}: " if e.filename else ""
+        print(f"visift: {where}{e.strerror or e}. check the disk and the path, then run again", file=sys.stderr)
         sys.exit(1)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import PrinterCallback, TrainingArguments
 from transformers.utils import logging as hf_logging
 
@@ -208,7 +209,7 @@ def _write_model(vlm: Vlm, staged: Staged, out: Path, card: str) -> None:
         write_atomic(partial / "README.md", card)
         shutil.rmtree(out / "model", ignore_errors=True)
         os.replace(partial, out / "model")
-    except OSError as e:
+    except (OSError, SafetensorError) as e:
         raise VisiftError(
             f"cannot write the model ({e})", where=out / "model", remedy="free some space and run again"
         ) from e

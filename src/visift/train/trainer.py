@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from visift.core.errors import UsageError, VisiftError
-from visift.core.files import write_atomic
+from visift.core.files import appending, write_atomic
 from visift.core.progress import Ticker
 from visift.models import vpgc
 from visift.train import checkpoint, sharding
@@ -101,8 +101,8 @@ class StepLog(TrainerCallback):
                 row["loss"] = sum(row["sources"].values())
         if self.peak:
             row["mfu"] = round(self.work.of(self.real, self.learnt) / seconds / self.peak, 4)
-        with self.path.open("a") as f:
-            f.write(json.dumps(row) + "\n")
+        with appending(self.path) as add:
+            add(json.dumps(row).encode() + b"\n")
         self.tick(1, note_of(row))
         self.clear()
 

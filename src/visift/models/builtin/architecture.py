@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     CLIPImageProcessorPil,
     LlavaConfig,
@@ -14,6 +15,7 @@ from transformers import (
     Starcoder2Config,
 )  # fmt: skip
 
+from visift.core.errors import VisiftError
 from visift.models.attention import PLAIN
 from visift.models.builtin.tokenizer import IMAGE
 from visift.models.builtin.vision import TabletopVisionConfig
@@ -56,7 +58,7 @@ def image_processor() -> CLIPImageProcessorPil:
 
 
 def save(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write the Hugging Face folder: weights fp16, config, tokenizer, image processor."""
+    """Write the Hugging Face folder: weights fp16, config, tokenizer, image processor. Raises VisiftError when the disk is full."""
     folder.mkdir(parents=True, exist_ok=True)
     config = TabletopVisionConfig()
     processor = LlavaProcessor(
@@ -64,6 +66,10 @@ def save(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFas
         vision_feature_select_strategy="full", image_token=IMAGE, num_additional_image_tokens=0,
         chat_template=tokenizer.chat_template,
     )  # fmt: skip
-    model.to(torch.float16).save_pretrained(folder)
-    processor.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    try:
+        model.to(torch.float16).save_pretrained(folder)
+        processor.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    except (OSError, SafetensorError) as e:
+        raise VisiftError(f"cannot write the model ({e})", where=folder, remedy="free some space and run again") from e
+    (folder / "model.safetensors").chmod(0o644)  # as the other files; safetensors keeps it to the owner

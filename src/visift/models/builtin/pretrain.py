@@ -6,6 +6,7 @@ First the tower and the projector learn what each patch shows, then the model te
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections import Counter
@@ -20,7 +21,7 @@ from torch import nn
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from visift.core.errors import UsageError, VisiftError
-from visift.core.files import read_json, write_json
+from visift.core.files import appending, read_json, write_atomic, write_json
 from visift.core.progress import progress
 from visift.core.seeds import seed_of
 from visift.models.builtin import signs
@@ -177,8 +178,24 @@ def rate(step: int, s: PretrainSettings) -> float:
 def pretrain(out: Path, settings: PretrainSettings) -> dict[str, float]:
     """Train into `out` (a Hugging Face folder, fp16), from nothing or from `settings.start`, and return the last losses.
 
-    Resumes from out/state.pt. With several processes losses are those of the first one's part of the batch.
+    Resumes from out/state.pt, which is gone at the end. With several processes losses are those of the first one's part of the
+    batch. Raises UsageError where `out` holds one made with other settings, VisiftError on a full disk and a loss that is no number.
     """
+    done = out / "pretrain.json"
+    if not done.exists():
+        _begin(out, settings)
+    made = read_json(done)
+    if made["settings"] != settings.model_dump(mode="json"):
+        raise UsageError(
+            "holds a model made with other settings", where=out, remedy="choose another folder or remove it"
+        )
+    for left in ("state.pt", "meeting"):
+        (out / left).unlink(missing_ok=True)
+    return made["losses"]
+
+
+def _begin(out: Path, settings: PretrainSettings) -> None:
+    """Make the tokenizer where there is none yet, and start the processes."""
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "tokenizer.json").exists():  # a resumed run keeps the one it began with
         made = load(settings.start).tokenizer if settings.start else None
@@ -191,7 +208,6 @@ def pretrain(out: Path, settings: PretrainSettings) -> dict[str, float]:
             torch.multiprocessing.spawn(_train, (out, settings), settings.processes)
         except torch.multiprocessing.ProcessRaisedException as e:  # its message is the other process's whole traceback
             raise VisiftError(str(e).strip().splitlines()[-1]) from e
-    return read_json(out / "pretrain.json")["losses"]
 
 
 def _train(rank: int, out: Path, settings: PretrainSettings) -> None:
@@ -245,18 +261,18 @@ def _train(rank: int, out: Path, settings: PretrainSettings) -> None:
             watch.note(step, told, len(batch["pixels"]))
             # never after the last step: who is killed between it and the result goes back to the state before
             if (step + 1) % settings.save_every == 0 and step + 1 < settings.steps:
-                part = state.with_suffix(".part")
                 kept = {
                     "model": model.state_dict(),
                     "words": words.state_dict(),
                     "optimiser": optimiser.state_dict(),
                     "step": step + 1,
                 }
-                torch.save(kept, part)
-                part.replace(state)
+                buffer = io.BytesIO()  # torch tells of a full disk in words of its own
+                torch.save(kept, buffer)
+                write_atomic(state, buffer.getvalue())
     if rank == 0:
-        write_json(out / "pretrain.json", {"settings": settings.model_dump(), "losses": told})
         save(model, tokenizer, out)
+        write_json(out / "pretrain.json", {"settings": settings.model_dump(mode="json"), "losses": told})
     if settings.processes > 1:
         dist.destroy_process_group()
 
@@ -273,7 +289,7 @@ class Watch:
     """The progress bar, and a line of out/pretrain_log.jsonl every 50 steps: means over them."""
 
     def __init__(self, out: Path, settings: PretrainSettings, start: int) -> None:
-        self.log = (out / "pretrain_log.jsonl").open("a")
+        self.log = out / "pretrain_log.jsonl"
         self.bar = progress("pretrain", settings.steps, "steps", done=start)
         self.processes, self.sums, self.steps = settings.processes, Counter[str](), Counter[str]()
 
@@ -283,7 +299,6 @@ class Watch:
 
     def __exit__(self, *raised: Any) -> None:
         self.bar.__exit__(*raised)
-        self.log.close()
 
     def note(self, step: int, losses: dict[str, float], pictures: int) -> None:
         self.sums.update({**losses, "pictures": pictures * self.processes})
@@ -292,7 +307,7 @@ class Watch:
             seconds = time.monotonic() - self.begun
             means = {name: round(self.sums[name] / n, 4) for name, n in self.steps.items()}
             row = {"step": step + 1, **means, "pictures_per_s": round(self.sums["pictures"] / seconds, 1)}
-            self.log.write(json.dumps(row) + "\n")
-            self.log.flush()
+            with appending(self.log) as add:
+                add(json.dumps(row).encode() + b"\n")
             self.sums, self.steps, self.begun = Counter(), Counter(), time.monotonic()
         self.tick(1, " ".join(f"{name} {loss:.2f}" for name, loss in losses.items()))
