@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -11,10 +12,14 @@ import time
 import pytest
 import yaml
 
+import visift
 from visift.core.errors import UsageError
+from visift.core.files import read_json
+from visift.models import fingerprint
 from visift.models.builtin import FOLDER
-from visift.recipe.run import run_recipe
-from visift.recipe.schema import shipped
+from visift.recipe import run as run_module
+from visift.recipe.run import BUILTIN, made_with, run_recipe
+from visift.recipe.schema import read_recipe, shipped
 
 pytestmark = [
     pytest.mark.integration,
@@ -84,6 +89,23 @@ def test_another_recipe_in_the_same_folder_is_refused(finished):
     recipe, run, _ = finished
     with pytest.raises(UsageError, match="another recipe"):
         run_recipe(recipe, run, ["seed=5"])
+
+
+def test_a_run_begun_with_other_weights_or_another_version_is_refused(finished, tmp_path, monkeypatch):
+    recipe, run, _ = finished
+    assert BUILTIN == FOLDER
+    known = read_json(run / "made_with.json")["models"]
+    assert known == {"builtin": fingerprint("builtin")} and "model.safetensors" in known["builtin"]
+    monkeypatch.setattr(visift, "__version__", "99")
+    with pytest.raises(UsageError, match="another version of visift"):
+        run_recipe(recipe, run)
+    monkeypatch.undo()
+    shutil.copytree(FOLDER, tmp_path / "weights")
+    monkeypatch.setattr(run_module, "BUILTIN", tmp_path / "weights")
+    assert made_with(read_recipe(recipe))["models"] == known  # as the same weights elsewhere
+    (tmp_path / "weights" / "model.safetensors").write_bytes(b"others")
+    with pytest.raises(UsageError, match="other weights to start from"):
+        run_recipe(recipe, run)
 
 
 def killed_run(recipe, out, kills, longest, seed, timeout=600.0):

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,6 +36,19 @@ def sha256_json(value: Any) -> str:
 def sha256_file(path: Path) -> str:
     with path.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def model_hashes(folder: Path) -> dict[str, str | int]:
+    """What the model in `folder` is known by: file name -> SHA-256 of its weights, configurations and templates (above 1 GB
+    the size in bytes). Empty where there is no such folder."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    found = [(p, p.stat()) for p in files if p.suffix in (".safetensors", ".json", ".jinja")]
+    return {p.name: _sha256_once(p, s.st_size, s.st_mtime_ns) if s.st_size < 1 << 30 else s.st_size for p, s in found}
+
+
+@lru_cache(maxsize=256)  # several question sets are put to one model in a row
+def _sha256_once(path: Path, size: int, changed: int) -> str:
+    return sha256_file(path)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextTo
 from transformers.utils import logging as hf_logging
 
 from visift.core.errors import DataError
-from visift.core.files import sha256_file
+from visift.core.files import model_hashes
 from visift.models import vpgc
 from visift.models.attention import PLAIN
 from visift.models.builtin import FOLDER as BUILTIN
@@ -154,17 +153,8 @@ def _template(tokenizer: Any, folder: Path, adapter: type[Family]) -> str:
 
 
 def fingerprint(model: str) -> dict[str, Any]:
-    """What a model is known by: hashes of a folder's files (sizes only above 1 GB), or the hub id."""
+    """What a model is known by: hashes of a folder's files and of its adapter's, or the hub id."""
     folder = Path(where(model))
     if not folder.is_dir():
         return {"hub": model}
-    files = [p for d in (folder, folder / ADAPTER) if d.is_dir() for p in sorted(d.iterdir())]
-    return {
-        p.relative_to(folder).as_posix(): _sha256(p, p.stat().st_size, p.stat().st_mtime_ns) if p.stat().st_size < 1 << 30 else p.stat().st_size
-        for p in files if p.suffix in (".safetensors", ".json", ".jinja")
-    }  # fmt: skip
-
-
-@lru_cache(maxsize=256)  # several question sets are put to one model in a row
-def _sha256(path: Path, size: int, changed: int) -> str:
-    return sha256_file(path)
+    return model_hashes(folder) | {f"{ADAPTER}/{name}": found for name, found in model_hashes(folder / ADAPTER).items()}

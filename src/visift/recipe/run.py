@@ -1,6 +1,7 @@
 """Walk a recipe: synthesise, train the arms side by side, answer, score, compare, judge the claims, write the report.
 
     RUN/recipe.json            what is being run; another recipe in the same folder is refused
+    RUN/made_with.json         the version of visift and the weights to start from; others are refused too
     RUN/data/NAME              datasets           RUN/models/ARM            runs of `visift train`
     RUN/questions/NAME         held-out questions RUN/answers/MODEL/NAME.jsonl
     RUN/scores/MODEL/NAME      score.json, items.jsonl
@@ -19,22 +20,27 @@ from typing import Any
 
 import visift
 from visift.core.errors import UsageError
-from visift.core.files import once, read_json, sha256_json, write_json
+from visift.core.files import model_hashes, once, read_json, sha256_json, write_json
 from visift.recipe.jobs import Job, run_jobs
 from visift.recipe.schema import BaseRecipe, Control, Data, Questions, Recipe, read_recipe
 from visift.recipe.verdicts import judge
 
 DATA_KEYS = set(Data.model_fields)
+BUILTIN = Path(visift.__file__).parent / "models/builtin/weights"  # as models/builtin names it, which loads torch
 QUESTION_SEED = 1000  # of its own, so that every seed of training is measured on the same questions
 
 
 def run_recipe(path: Path, out: Path, overrides: Sequence[str] = ()) -> Path:
-    """Run the recipe at `path` in folder `out`; returns the report. Raises UsageError when `out` holds another recipe."""
+    """Run the recipe at `path` in folder `out`; returns the report. Raises UsageError when `out` holds a run of another recipe,
+    or one begun with another version of visift or other weights to start from: what is finished there would be of those."""
     recipe = read_recipe(path, overrides)
-    plain = recipe.model_dump(mode="json", exclude={"jobs"})
-    kept = once(out / "recipe.json", lambda: plain)
-    if sha256_json(kept) != sha256_json(plain):
-        raise UsageError("holds a run of another recipe", where=out, remedy="choose another --out or remove it")
+    for name, value in (("recipe", recipe.model_dump(mode="json", exclude={"jobs"})), ("made_with", made_with(recipe))):
+        kept = once(out / f"{name}.json", lambda value=value: value)
+        if sha256_json(kept) != sha256_json(value):
+            what = (
+                "another recipe" if name == "recipe" else "another version of visift, or of other weights to start from"
+            )
+            raise UsageError(f"holds a run of {what}", where=out, remedy="choose another --out or remove it")
     run = Run(recipe, out)
     summary = run.pretrain() if isinstance(recipe, BaseRecipe) else run.experiment()
     write_json(out / "summary.json", summary)
@@ -203,6 +209,16 @@ class Run:
 def _alone(asked: Questions) -> Questions:
     """The same questions without earlier rounds."""
     return asked.model_copy(update={"rounds": 0, "neutral": False})
+
+
+def made_with(recipe: Recipe | BaseRecipe) -> dict[str, Any]:
+    """The version of visift and the hashes of the models that `recipe` starts from; a hub id has none. Reads no torch."""
+    if isinstance(recipe, Recipe):
+        names = {recipe.base, *(arm.model for arm in recipe.arms.values())} - set(recipe.arms)
+    else:
+        names = {recipe.pretrain.get("start") or ""}
+    folders = {n: BUILTIN if n == "builtin" else Path(n) for n in sorted(names - {""})}
+    return {"visift": visift.__version__, "models": {n: model_hashes(folder) for n, folder in folders.items()}}
 
 
 def machine() -> dict[str, Any]:
