@@ -160,7 +160,7 @@ def test_a_recipe_with_an_unknown_key(monkeypatch, capsys, tmp_path):
     (tmp_path / "r.yaml").write_text("title: x\ndatas: {}\n")
     code, _, err = run(monkeypatch, capsys, "run", tmp_path / "r.yaml", "--out", tmp_path / "o")
     assert code == 2
-    assert "r.yaml" in complaint(err)
+    assert "r.yaml: datas: unknown key" in complaint(err)
 
 
 @pytest.mark.integration

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
+from visift.cli.main import app
 from visift.models.builtin import FOLDER
 
 pytestmark = pytest.mark.integration
@@ -41,10 +43,11 @@ def test_the_commands_run_in_order(tmp_path):
 
 
 @pytest.mark.parametrize("page", [README, README.parent / "docs/howto.md"], ids=lambda p: p.name)
-def test_every_command_of_a_page_exists(page):
-    from visift.cli.main import app
-
-    known = {c.callback.__name__ for c in app.registered_commands}
-    used = set(re.findall(r"^visift (\w+)", page.read_text(encoding="utf-8"), re.M))
-    assert used
-    assert used <= known
+def test_every_command_and_option_of_a_page_exists(page):
+    commands = get_command(app).commands
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [shlex.split(line, comments=True) for line in re.findall(r"^visift .*", text, re.M)]
+    assert lines
+    for _, name, *words in lines:
+        known = {option for parameter in commands[name].params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known, shlex.join(words)

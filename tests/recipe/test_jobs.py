@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -10,11 +11,12 @@ import sys
 import time
 
 import pytest
+from rich.console import Console
 
 from visift.core.dataset import Dataset
 from visift.core.errors import VisiftError
 from visift.recipe import job
-from visift.recipe.jobs import Job, run_jobs
+from visift.recipe.jobs import Job, Running, _drawn, run_jobs
 
 pytestmark = pytest.mark.integration
 
@@ -39,6 +41,18 @@ def test_a_failed_job_speaks_for_itself_and_what_was_finished_stays(tmp_path):
     with pytest.raises(VisiftError, match="nonsense"):
         run_jobs(tmp_path, jobs, at_once=1)
     assert len(Dataset(tmp_path / "good")) == 3
+
+
+def test_on_a_terminal_each_running_job_has_a_bar():
+    lines = {"train.a": "train: 30/120 steps, 2.0/s, 0:45 left  loss 0.9", "answer.b": "loading"}
+    running = {name: Running(process=None, started=0.0, last=last) for name, last in lines.items()}
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(_drawn(running, 3, 5))
+    head, train, answer = console.export_text().splitlines()
+    assert head == "3/5 steps done"
+    assert train.split()[0] == "train.a" and "0:45 left" in train
+    assert train.count("━") == 6 and "━" not in answer  # 24 places, a quarter done; the rest is drawn in colour alone
+    assert answer.split() == ["answer.b", "loading"]
 
 
 def test_a_killed_parent_leaves_no_job_behind(tmp_path):

@@ -70,7 +70,7 @@ def test_it_ends_in_a_report_and_a_summary(finished):
     for score in summary["scores"]["listing"].values():
         for metric in score["metrics"].values():
             assert metric["low"] <= metric["value"] <= metric["high"]
-    assert {"A1", "A4", "A6"} <= {v["claim"] for v in summary["verdicts"]}
+    assert {"A1", "A4", "A6", "A7"} <= {v["claim"] for v in summary["verdicts"]}
     assert all(v["verdict"].split(":")[0] in ("supported", "not supported", "undecided") for v in summary["verdicts"])
     assert not [v for v in summary["verdicts"] if "not measured" in v["verdict"]]
     assert {"train.control", "train.listing"} <= summary["seconds"].keys()

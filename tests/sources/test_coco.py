@@ -75,6 +75,23 @@ def test_captions_join_by_picture(tmp_path: Path) -> None:
     assert [len(s.captions) for s in alone] == [1, 0]
 
 
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [
+        ({"colour": "red", "size": "small"}, "small red dog"),
+        ({"occluded": "yes", "rotation": 0.0}, "dog"),
+        ({"colour": ["red"]}, "dog"),
+        ([3, 17], "dog"),
+        (None, "dog"),
+    ],
+)
+def test_of_attributes_only_size_and_colour_are_part_of_a_name(tmp_path: Path, told: object, name: str) -> None:
+    content = coco()
+    content["annotations"][0]["attributes"] = told
+    scenes = list(CocoSource(tmp_path / "images", write(tmp_path, content)))
+    assert scenes[1].regions[0].name == name
+
+
 @pytest.mark.parametrize("ensure_ascii", [True, False])
 def test_text_beyond_ascii(tmp_path: Path, ensure_ascii: bool) -> None:
     content = json.dumps(

@@ -89,7 +89,7 @@ def test_written_as_coco_it_reads_back_as_the_same_scenes(tmp_path):
     for drawn, read in zip(source, back, strict=True):
         assert read.captions == drawn.captions
         assert read.licence == drawn.licence
-        assert [r.category for r in read.regions] == [r.category for r in drawn.regions]
+        assert [(r.name, r.category) for r in read.regions] == [(r.name, r.category) for r in drawn.regions]
         for a, b in zip(drawn.regions, read.regions, strict=True):
             assert np.array_equal(a.mask(SIDE, SIDE), b.mask(SIDE, SIDE))
         jpeg, true = np.asarray(reader.open(read), int), np.asarray(source.open(drawn), int)

@@ -14,13 +14,14 @@ from visift.core.files import read_json, write_json
 
 
 def run_claims(names: Sequence[str], out: Path, seeds: int, overrides: Sequence[str]) -> list[dict[str, Any]]:
-    """Every named claim's effect, interval and verdict; kept in `out`/claims.json. Finished runs are not run again."""
+    """Every named claim's effect, interval and verdict; kept in `out`/claims.json beside those of earlier calls. Finished runs are not run again."""
     if unknown := [n for n in names if n not in CLAIMS]:
         raise UsageError(f"claim {', '.join(unknown)} is unknown", remedy=f"known: {', '.join(CLAIMS)}")
     if seeds < 1:
         raise UsageError(f"--seeds {seeds}: at least 1 is needed")
     results = [run_claim(CLAIMS[n], out, seeds, overrides) for n in names]
-    write_json(out / "claims.json", results)
+    kept = {row["claim"]: row for row in (read_json(out / "claims.json") if (out / "claims.json").exists() else [])}
+    write_json(out / "claims.json", list((kept | {row["claim"]: row for row in results}).values()))
     return results
 
 

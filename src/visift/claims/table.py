@@ -45,8 +45,10 @@ class PaperClaim:
         return (self.minus, *self.rivals) if self.minus else ()
 
 
-# A tenth of the demo's lists; its control arm and its other questions say nothing about them.
+# A tenth of the demo's data in the same shares and for as many steps, so that each list is shown ten times; the control arm and
+# the other questions say nothing about lists.
 FEW = (
+    "data.vqa.tabletop=140",
     "data.lists.tabletop=485",
     "data.tag-qa.tabletop=95",
     "arms={listing: {stage: full, data: [vqa, lists, tag-qa]}}",
@@ -105,6 +107,10 @@ CLAIMS = {
         PaperClaim(
             "A2", "SoM-LLaVA", "A.5", "A larger language model lists better",
             reach="needs two sizes of one pretrained family; the built-in model has one size",
+        ),
+        PaperClaim(
+            "A4", "SoM-LLaVA", "A.5", "Fewer things are seen that are not there, on pictures without tags",
+            "demo", "f1", "up", Arm("listing", "existence"), Arm("base", "existence"),
         ),
         PaperClaim(
             "A6", "SoM-LLaVA", "A.5", "Tags are optional at test time: existence with and without them",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -114,20 +115,11 @@ def _start(job: Job) -> Running:
 def _display(running: dict[str, Running], done: set[str], total: int) -> Any:
     """Yield `show()`: a line for every running job, redrawn on a terminal, printed now and then elsewhere."""
     if sys.stderr.isatty():
-        from rich.console import Console, Group
+        from rich.console import Console
         from rich.live import Live
-        from rich.text import Text
 
         with Live(console=Console(stderr=True), refresh_per_second=4, transient=True) as live:
-
-            def show() -> None:
-                lines = [Text(f"{len(done)}/{total} steps done", style="bold")]
-                lines += [
-                    Text(f"  {name}: {now.last}", overflow="ellipsis", no_wrap=True) for name, now in running.items()
-                ]
-                live.update(Group(*lines))
-
-            yield show
+            yield lambda: live.update(_drawn(running, len(done), total))
         return
 
     def plain() -> None:
@@ -137,3 +129,18 @@ def _display(running: dict[str, Running], done: set[str], total: int) -> Any:
                 print(f"[{len(done)}/{total}] {name}: {now.last}", file=sys.stderr, flush=True)
 
     yield plain
+
+
+def _drawn(running: Mapping[str, Running], done: int, total: int) -> Any:
+    """How many steps are done; then each running one's name, a bar where its last line says how far it is, and that line."""
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 1))
+    for name, now in running.items():
+        far = re.search(r": (\d+)/(\d+) ", now.last)
+        bar = ProgressBar(completed=int(far[1]), total=int(far[2]), width=24) if far else ""
+        table.add_row(f"  {name}", bar, Text(now.last, overflow="ellipsis", no_wrap=True))
+    return Group(Text(f"{done}/{total} steps done", style="bold"), table)

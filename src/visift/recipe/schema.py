@@ -147,7 +147,8 @@ def parse_recipe(values: Mapping[str, Any], where: object) -> Recipe | BaseRecip
     try:
         recipe = kind.model_validate(values)
     except ValidationError as e:
-        first = e.errors()[0]
+        # a misspelt key is also a missing one; the misspelling says more
+        first = sorted(e.errors(), key=lambda error: error["type"] != "extra_forbidden")[0]
         key = ".".join(str(k) for k in first["loc"]) or "recipe"
         what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
         raise UsageError(f"{key}: {what}", where=where, remedy="see recipes/demo.yaml for one that runs") from e

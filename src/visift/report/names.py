@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 MODELS = {
-    "base": "the shipped weights, before any of this training",
+    "base": "the shipped weights, before any of this training: taught to read letters that stand on things, and no number on anything",
     "control": "fine-tuned from base for as many steps with the same seed, on more of its own untagged questions and captions",
     "listing": "the same, with a part of those rows replaced by lists of numbered objects and questions about them",
     "blind": "no model: at each number it says the name that stood there most often in training lists of that length",

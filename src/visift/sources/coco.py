@@ -200,8 +200,11 @@ def region_from(row: dict[str, Any], categories: dict[int, tuple[str, bool]]) ->
         raise DataError("field 'segmentation' is neither polygons nor RLE", where=name)
     if isinstance(segmentation, list) and not segmentation:
         raise DataError("field 'segmentation' is empty", where=name)
+    # COCO has no attributes; what other tools keep there ("occluded", a rotation) is no part of a name, but size and colour are
+    told = row["attributes"] if isinstance(row.get("attributes"), dict) else {}
+    attributes = {k: told[k] for k in ("size", "colour") if isinstance(told.get(k), str)}
     x, y, w, h = (float(v) for v in box)
-    return Region(name, categories[category][0], (x, y, w, h), segmentation, {}, bool(row.get("iscrowd", 0)))
+    return Region(name, categories[category][0], (x, y, w, h), segmentation, attributes, bool(row.get("iscrowd", 0)))
 
 
 def _finite(value: Any) -> bool:

@@ -29,7 +29,6 @@ from visift.synth.frame import Kind, Task, file_stem, provenance, row_id
 NEIGHBOURS = 8  # scenes that lend things to one another
 SET_SIZES = (3, 6)  # pictures of a set
 TRIES = 8  # edits tried for one that can be seen
-Pair = tuple[Edit, Picture]
 
 
 def neighbours(scenes: Iterable[Scene], number: int = NEIGHBOURS) -> Iterator[tuple[Scene, ...]]:

@@ -26,7 +26,7 @@ MEAN = STD = (0.5, 0.5, 0.5)  # pixels to -1..1
 
 
 def fresh_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlavaForConditionalGeneration:
-    """A LLaVA of about 4 M parameters, float32: 112-px tower with 49 tokens, MLP projector, 6-layer decoder."""
+    """A LLaVA of 4.7 M parameters, float32: 112-px tower with 49 tokens, MLP projector, 6-layer decoder."""
     torch.manual_seed(seed)
     vision = TabletopVisionConfig(hidden_size=WIDTH)
     # StarCoder2's decoder is GPT-2 with rotary positions: LayerNorm and ReLU have fused kernels, RMSNorm and SwiGLU
