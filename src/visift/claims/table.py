@@ -48,9 +48,9 @@ class PaperClaim:
 # A tenth of the demo's data in the same shares and for as many steps, so that each list is shown ten times; the control arm and
 # the other questions say nothing about lists.
 FEW = (
-    "data.vqa.tabletop=140",
-    "data.lists.tabletop=485",
-    "data.tag-qa.tabletop=95",
+    "data.vqa.tabletop=250",
+    "data.lists.tabletop=80",
+    "data.tag-qa.tabletop=30",
     "arms={listing: {stage: full, data: [vqa, lists, tag-qa]}}",
     "questions={tag-listing: {task: tag-listing, kind: listing, tabletop: 250, split: held-out, options: {model_px: 112}, max_new_tokens: 56}}",
     "controls={}",
