@@ -26,7 +26,6 @@ settings.register_profile(
 )
 settings.load_profile("visift")
 
-LONGEST = ("test_run.py", "test_train.py")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -42,9 +41,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and _is_slow(item):
             item.add_marker(pytest.mark.integration)
-    # Files with integration tests first, the minutes of LONGEST before all: a long one begun last would run alone, on one core.
+    # Files with integration tests first: a long one begun last would run alone, on one core.
     long = {item.path for item in items if item.get_closest_marker("integration")}
-    items.sort(key=lambda item: (item.path.name not in LONGEST, item.path not in long))
+    items.sort(key=lambda item: item.path not in long)
     reasons = {name: reason for name, missing in _needs().items() if (reason := missing)}
     for item in items:
         for name, reason in reasons.items():

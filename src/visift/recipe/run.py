@@ -34,19 +34,20 @@ def run_recipe(path: Path, out: Path, overrides: Sequence[str] = ()) -> Path:
     """Run the recipe at `path` in folder `out`; returns the report. Raises UsageError when `out` holds a run of another recipe,
     or one begun with another version of visift or other weights to start from: what is finished there would be of those."""
     recipe = read_recipe(path, overrides)
-    for name, value in (("recipe", recipe.model_dump(mode="json", exclude={"jobs"})), ("made_with", made_with(recipe))):
-        kept = once(out / f"{name}.json", lambda value=value: value)
-        if sha256_json(kept) != sha256_json(value):
-            what = (
-                "another recipe" if name == "recipe" else "another version of visift, or of other weights to start from"
-            )
-            raise UsageError(f"holds a run of {what}", where=out, remedy="choose another --out or remove it")
+    _claim(out, "recipe", recipe.model_dump(mode="json", exclude={"jobs"}), "another recipe")
+    _claim(out, "made_with", made_with(recipe), "another version of visift, or of other weights to start from")
     run = Run(recipe, out)
     summary = run.pretrain() if isinstance(recipe, BaseRecipe) else run.experiment()
     write_json(out / "summary.json", summary)
     from visift.report import write_report
 
     return write_report(out)
+
+
+def _claim(out: Path, name: str, value: dict[str, Any], other: str) -> None:
+    """Keep `value` in out/NAME.json. Raises UsageError where another lies there."""
+    if sha256_json(once(out / f"{name}.json", lambda: value)) != sha256_json(value):
+        raise UsageError(f"holds a run of {other}", where=out, remedy="choose another --out or remove it")
 
 
 class Run:
@@ -212,7 +213,7 @@ def _alone(asked: Questions) -> Questions:
 
 
 def made_with(recipe: Recipe | BaseRecipe) -> dict[str, Any]:
-    """The version of visift and the hashes of the models that `recipe` starts from; a hub id has none. Reads no torch."""
+    """The version of visift and the hashes of the models that `recipe` starts from; a hub id has none. Loads no torch."""
     if isinstance(recipe, Recipe):
         names = {recipe.base, *(arm.model for arm in recipe.arms.values())} - set(recipe.arms)
     else:
