@@ -2,7 +2,7 @@
 
 One row of each of 1,000 kinds (1-4 pictures, 20 to --words words) is written over and over, so that the disk holds a dataset of
 the stated size and the renderer can learn nothing from it but the shapes. Peak memory is printed for a tenth of the rows
-and for all of them; flat means that it grows by the plan's own 24 bytes a row.
+and for all of them; flat means that it grows by the plan's own 26 bytes a row.
 Usage: python bench/plan.py [--rows 1000000] [--words 400] [--json FILE]
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
 
@@ -34,8 +34,9 @@ class Source(Protocol):
         ...
 
 
-class SlowSource(Source, Protocol):
-    """A source whose regions cost time: workers find them. Iterating it gives whole scenes all the same."""
+@runtime_checkable
+class SlowSource(Protocol):
+    """A source whose regions cost time offers this besides: workers find them. Iterating it gives whole scenes all the same."""
 
     def outlines(self) -> Iterator[Scene]:
         """The scenes without what costs time."""
@@ -74,8 +75,8 @@ class Wrapping:
 
 def outlines(source: Source) -> Iterator[Scene]:
     """What the parent hands to workers; `finish` makes it whole there."""
-    return source.outlines() if hasattr(source, "outlines") else iter(source)
+    return source.outlines() if isinstance(source, SlowSource) else iter(source)
 
 
 def finish(source: Source, scene: Scene) -> Scene:
-    return source.finish(scene) if hasattr(source, "finish") else scene
+    return source.finish(scene) if isinstance(source, SlowSource) else scene

@@ -72,7 +72,7 @@ def make_plan(
         kept = load_file(out / "plan.safetensors")
         return Plan(files, **{name: kept[name] for name in COLUMNS}, counts=counts)
 
-    columns = {name: array(np.dtype(kind).char) for name, kind in COLUMNS.items()}  # packed: a million rows are 24 MB
+    columns = {name: array(np.dtype(kind).char) for name, kind in COLUMNS.items()}  # packed: a million rows are 26 MB
     rejected: list[dict[str, str]] = []
     numbers = {f: k for k, f in enumerate(files)}
     with progress("plan", sum(len(d) for d in datasets), "rows") as tick:
