@@ -80,7 +80,8 @@ class Claim(Strict):
 
     better: the difference is above 0. equal: it lies within +-margin. no worse: it is above -margin.
     `chance`: where the interval of the base's accuracy holds it the verdict is `undecided: base at floor`; unless given, it is
-    what the majority answer scores, where the task knows that.
+    what the majority answer scores, where the task knows that. Where no gain shows and the interval of what is compared with
+    holds 1, it is `undecided: ... at ceiling`.
     """
 
     name: str

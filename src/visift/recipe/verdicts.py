@@ -26,7 +26,11 @@ def judge(claim: Claim, scores: dict[str, dict[str, Any]], compare: Compare) -> 
     base = scores.get("base", {}).get(claim.task, {})
     if why := at_floor(base, claim.chance, found["metric"]):
         return row | {"verdict": "undecided: base at floor", "why": why}
-    return row | {"verdict": verdict(claim, low, high), "why": f"difference {delta:+.3f} [{low:+.3f}, {high:+.3f}]"}
+    decided = verdict(claim, low, high)
+    than = scores.get(than_model, {}).get(than_task, {})
+    if decided == "undecided" and claim.kind == "better" and (why := at_ceiling(than, found["metric"])):
+        return row | {"verdict": f"undecided: {than_model} at ceiling", "why": f"{than_model} {why}"}
+    return row | {"verdict": decided, "why": f"difference {delta:+.3f} [{low:+.3f}, {high:+.3f}]"}
 
 
 def at_floor(score: dict[str, Any], chance: float | None, metric: str) -> str:
@@ -40,6 +44,14 @@ def at_floor(score: dict[str, Any], chance: float | None, metric: str) -> str:
     if chance is None or base.get("low") is None or not base["low"] <= chance <= base["high"]:
         return ""
     return f"the base scores {base['value']:.2f} [{base['low']:.2f}, {base['high']:.2f}], chance is {chance:.2f}"
+
+
+def at_ceiling(score: dict[str, Any], metric: str) -> str:
+    """Why no gain can show over a score whose interval holds 1, the highest there is. "" where there is room, or no such bound (points)."""
+    found = score.get("metrics", {}).get(metric) or {}
+    if found.get("low") is None or abs(found["high"] - 1) > 1e-9:
+        return ""
+    return f"scores {found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]: nothing is left to gain"
 
 
 def verdict(claim: Claim, low: float, high: float) -> str:
