@@ -131,15 +131,31 @@ def test_other_settings_are_refused(tmp_path: Path, finished: bool) -> None:
     if finished:
         run(tmp_path / "d", 10)
     else:
-        with pytest.raises(ZeroDivisionError):
-            build(
-                tmp_path / "d", kind="listing", items=[1], make=lambda k: Made(rejected=[k / 0]), settings={"seed": 0}
-            )  # type: ignore[list-item]
+        stopped_after(tmp_path / "d", PART)
     before = content(tmp_path / "d")
     with pytest.raises(UsageError, match="other settings") as e:
         run(tmp_path / "d", 10, style="box")
     assert e.value.exit_code == 2 and str(tmp_path / "d") in str(e.value)
     assert content(tmp_path / "d") == before
+
+
+def stopped_after(out: Path, items: int) -> None:
+    """A build that an error ends after so many items."""
+
+    def make(k: int) -> Made:
+        return counting_build.make(k // (k < items), out=out, delay=0)
+
+    with pytest.raises(ZeroDivisionError), short_parts():
+        build(out, kind="listing", items=range(items + 1), make=make, settings={"seed": 0, "style": "plain"})
+
+
+def test_a_command_that_failed_before_a_part_was_finished_locks_nothing(tmp_path: Path) -> None:
+    """A misspelt option shows in the first item; the corrected command must be welcome in the same folder."""
+    stopped_after(tmp_path / "d", PART - 1)
+    assert (tmp_path / "d/.build/settings.json").exists()
+    run(tmp_path / "d", 10, style="box")
+    run(tmp_path / "fresh", 10, style="box")
+    assert content(tmp_path / "d") == content(tmp_path / "fresh")
 
 
 def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:

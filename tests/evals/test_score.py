@@ -2,6 +2,8 @@ import json
 
 import eval_samples as samples
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from visift.core.dataset import Dataset
 from visift.core.errors import DataError, UsageError
@@ -9,6 +11,7 @@ from visift.core.files import read_json, read_jsonl
 from visift.evals import questions, tasks, yes_no
 from visift.evals.compare import compare
 from visift.evals.score import blind_score, score
+from visift.evals.tasks.tag_listing import derange
 
 
 def values(result: dict, names: tuple[str, ...]) -> list[float]:
@@ -249,6 +252,18 @@ def test_listing_of_degenerate_predictors(name, tmp_path):
     assert result["counts"]["no_answer"] == silent and result["metrics"]["accuracy"]["flag"] == "fewer than 30 pictures"
 
 
+@given(st.lists(st.sampled_from("abcde"), min_size=0, max_size=9), st.integers(0, 99))
+def test_a_deranged_truth_names_no_number_as_before(names, seed):
+    """The same names, none where an equal one stood; None exactly where one name is on more than half of the numbers."""
+    truth = dict(enumerate(names, 1))
+    found = derange(truth, str.upper, seed)
+    if not names or 2 * max(map(names.count, names)) > len(names):
+        assert found is None
+    else:
+        assert sorted(found) == sorted(truth) and sorted(found.values()) == sorted(names)
+        assert not [k for k in truth if found[k] == truth[k]]
+
+
 def test_permuted_truth_takes_the_oracle_to_zero_and_leaves_single_marks_out(tmp_path):
     distinct = [[f"small {c} circle", f"large {c} star", f"small {c} ring"] for c in ("red", "blue", "pink")]
     questions = samples.listing(tmp_path / "q", [*distinct, ["small red star"]])
@@ -257,7 +272,9 @@ def test_permuted_truth_takes_the_oracle_to_zero_and_leaves_single_marks_out(tmp
     )
     result = score("tag-listing", answers, questions=questions, permute=True)
     assert values(result, ("accuracy", "position_free")) == [0, 1]
-    assert result["counts"]["total"] == 3 and result["counts"]["left_out"] == {"a single mark: nothing to permute": 1}
+    assert result["counts"]["total"] == 3 and result["counts"]["left_out"] == {
+        "one name on more than half of its marks: nothing to permute": 1
+    }
     assert result["recipe"]["truth"] == "permuted within each picture, seed 0"
     with pytest.raises(UsageError, match="cannot be permuted"):
         score("pope", answers, questions=questions, permute=True)

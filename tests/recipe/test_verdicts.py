@@ -63,14 +63,15 @@ def test_the_floor_is_one_of_accuracy_or_what_the_majority_scores():
 def test_no_gain_can_show_over_a_perfect_score():
     """Only where the interval decides nothing: a loss is told, and so is a gain over what was not quite perfect."""
 
-    def judged(delta, low, high, top, kind="better"):
-        against = {"control": {"existence": {"metrics": {"f1": {"value": 0.99, "low": 0.97, "high": top}}}}}
+    def judged(delta, low, high, top, kind="better", value=0.99):
+        against = {"control": {"existence": {"metrics": {"f1": {"value": value, "low": 0.8, "high": top}}}}}
         row = {"delta": delta, "low": low, "high": high, "n": 9, "p": 0.01, "metric": "f1"}
         return judge(claim(kind, chance=0.5), against, lambda *_: row)
 
     full = judged(-0.01, -0.02, 0.001, 1.0)
-    assert full["verdict"] == "undecided: control at ceiling" and "0.990 [0.970, 1.000]" in full["why"]
+    assert full["verdict"] == "undecided: control at ceiling" and "0.990 [0.800, 1.000]" in full["why"]
     assert judged(-0.01, -0.02, 0.001, 0.999)["verdict"] == "undecided"
+    assert judged(-0.01, -0.02, 0.001, 1.0, value=0.9)["verdict"] == "undecided"  # of few pictures: there was room
     assert judged(-0.03, -0.05, -0.01, 1.0)["verdict"] == "not supported"
     assert judged(0.01, 0.005, 0.02, 1.0)["verdict"] == "supported"
     assert judged(0.0, -0.2, 0.2, 1.0, "equal")["verdict"] == "undecided"
@@ -80,7 +81,7 @@ def test_no_gain_can_show_over_a_perfect_score():
 @pytest.mark.parametrize("model", ["listing", "control", "base"])
 def test_a_withheld_score_decides_nothing(model):
     given = {
-        m: {"existence": {"metrics": {"f1": {"value": 0.9, "low": 0.8, "high": 1.0}}}}
+        m: {"existence": {"headline": "f1", "metrics": {"f1": {"value": 0.9, "low": 0.8, "high": 1.0}}}}
         for m in ("listing", "control", "base")
     }
     given[model]["existence"]["metrics"]["f1"] = {

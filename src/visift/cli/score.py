@@ -113,12 +113,17 @@ def compare(
         print(json.dumps(result, ensure_ascii=False))
         return
     for name, row in result["metrics"].items():
+        if "withheld" in row:
+            print(f"{result['task']} {name}: withheld ({row['withheld']})")
+            continue
         d = _decimals(row["a"], row["b"])
         print(
             f"{result['task']} {name}: {row['a']:.{d}f} → {row['b']:.{d}f}, difference {row['difference']:+.{d}f} "
             f"[{row['low']:+.{d}f}, {row['high']:+.{d}f}], p {row['p']:.2g}  ({row['n']} questions, {row['clusters']} pictures; {row['method']})"
         )
     print(f"  only A right {result['only_a']}, only B right {result['only_b']}, dropped {result['counts']['dropped']}")
+    if "flag" in result:
+        print(f"  {result['flag']}: intervals and p are rough")
 
 
 def _compare_lengths(a: Path, b: Path, as_json: bool) -> None:

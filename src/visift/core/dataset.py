@@ -24,7 +24,16 @@ from typing import Any, TypeVar
 import visift
 from visift.core.errors import DataError, UsageError, VisiftError
 from visift.core.executor import Executor, map_ordered
-from visift.core.files import canonical_json, once, read_json, read_jsonl, sha256_json, under, write_json, write_jsonl
+from visift.core.files import (
+    begun_with,
+    canonical_json,
+    read_json,
+    read_jsonl,
+    sha256_json,
+    under,
+    write_json,
+    write_jsonl,
+)
 from visift.core.progress import progress
 from visift.core.types import Conversation, Picture, TaggedPicture, get
 
@@ -85,14 +94,17 @@ def build(
     if out.exists() and not out.is_dir():
         raise UsageError("is a file, a folder is needed", where=out, remedy="choose another --out")
     state = out / ".build"
-    if once(state / "settings.json", lambda: settings) != settings:
+    done = len(list(state.glob("part-?????.json")))
+    if not done and (state / "settings.json").exists():  # perhaps by other settings: no part of it is finished
+        for folder in ("images", "conversations", "marks"):
+            shutil.rmtree(out / folder, ignore_errors=True)
+    if not begun_with(state / "settings.json", settings, done=done > 0):
         raise UsageError(
             "holds a build begun with other settings", where=out, remedy="choose another --out or remove it"
         )
 
     for left in out.rglob(".*.part"):  # half-written files of a killed run
         left.unlink(missing_ok=True)
-    done = len(list(state.glob("part-*.json")))
     seen = sum(read_json(state / f"part-{k:05d}.json")["items"] for k in range(done))
     with progress(kind, total, "scenes", done=seen) as tick:
         stream = islice(items, seen, None)

@@ -196,6 +196,18 @@ def under(root: Path, relative: str) -> Path:
     return path
 
 
+def begun_with(path: Path, value: Any, *, done: bool) -> bool:
+    """Keep in `path` what a folder is begun with. False where something else lies there by which work is `done`; what nothing
+    came of, a command that failed, is replaced."""
+    kept = read_json(path) if path.exists() else None
+    if kept is not None and canonical_json(kept) == canonical_json(value):
+        return True
+    if kept is not None and done:
+        return False
+    write_json(path, value)
+    return True
+
+
 def once(path: Path, make: Callable[[], Any]) -> Any:
     """The JSON kept at `path`, or the result of `make`, kept there. What a resumed command uses for finished steps."""
     if path.exists():

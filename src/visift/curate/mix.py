@@ -19,7 +19,7 @@ import numpy as np
 
 from visift.core.dataset import Dataset, Made, Rejection, build
 from visift.core.errors import DataError, UsageError, VisiftError
-from visift.core.files import atomic, once, read_json, read_jsonl, sha256_file, sha256_json, under
+from visift.core.files import atomic, begun_with, once, read_json, read_jsonl, sha256_file, sha256_json, under
 from visift.core.licences import not_for_sale
 from visift.core.progress import progress
 from visift.core.seeds import rng
@@ -72,7 +72,8 @@ def mix(recipe_path: Path, out: Path, roots: Mapping[str, str] | None = None) ->
     if out.exists() and not out.is_dir():
         raise UsageError("is a file, a folder is needed", where=out, remedy="choose another --out")
     spool = out / ".build" / "spool"
-    if once(spool / "plan.json", lambda: plan) != plan:
+    read = any(p.name != "plan.json" for p in spool.glob("*.json"))
+    if not begun_with(spool / "plan.json", plan, done=read):
         raise UsageError(
             "holds a mixture begun with other settings", where=out, remedy="choose another --out or remove it"
         )

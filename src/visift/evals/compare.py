@@ -11,7 +11,10 @@ from visift.core.errors import DataError, UsageError
 from visift.core.files import read_json, read_jsonl
 from visift.evals import stats, tasks
 from visift.evals.metrics import Table
+from visift.evals.score import unshown
 from visift.evals.task import Item, Question, Total
+
+NOTHING = dict.fromkeys(("a", "b", "difference", "low", "high", "p", "detectable"))  # of a metric that is withheld
 
 
 def load_items(folder: Path) -> dict[str, Item]:
@@ -49,6 +52,7 @@ def compare(a: Path, b: Path, *, draws: int = 10_000, seed: int = 0) -> dict[str
     (one question a picture) p is McNemar's exact one. Questions that either side left unscored are dropped and counted.
     `detectable` is the difference that such a run would find four times out of five. Where A and B hold one score folder per seed
     (the same names in both), the differences are averaged over seeds, with Student's t over seeds.
+    A metric that either score withholds is withheld: its numbers are None and `withheld` says why.
     Raises UsageError when the folders score different tasks; DataError when they share no question or disagree about its picture.
     """
     if seeds := _seeds(a, b):
@@ -75,6 +79,10 @@ def compare(a: Path, b: Path, *, draws: int = 10_000, seed: int = 0) -> dict[str
         binary = table_a.binary and table_b.binary
         mcnemar = binary and len(table_a.sums) == len(shared)
         metrics[bench.headline] |= _of_means(scores_a, scores_b, left, mcnemar=mcnemar)
+    for total in bench.totals:  # what a score does not show, a comparison does not show either
+        for side, items in (("A", items_a), ("B", items_b)):
+            if total.name in metrics and (hidden := unshown(items.values(), total.group)):
+                metrics[total.name] |= NOTHING | {"withheld": f"{side}: {hidden['withheld']}"}
     delta = scores_b - scores_a
     spread = float(delta.std())
     result: dict[str, Any] = {
@@ -99,6 +107,9 @@ def _over_seeds(a: Path, b: Path, runs: dict[str, dict[str, Any]]) -> dict[str, 
         return first | {"seeds": runs}
     metrics: dict[str, Any] = {}
     for name, row in first["metrics"].items():
+        if hidden := [run["metrics"][name] for run in runs.values() if "withheld" in run["metrics"][name]]:
+            metrics[name] = hidden[0]
+            continue
         found = stats.over_seeds([run["metrics"][name]["difference"] for run in runs.values()])
         low, high = stats.rounded(found.low, found.high)
         metrics[name] = row | {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from visift.evals.task import Files, Item, Reply, Rows, Task
 
 UNSCORED_LIMIT = 0.01  # past this share of unscored questions the headline is withheld
 PARSER_VERSION = 1  # of every named parser; a changed rule gets a new number
+RULES = ("published", "fixed")  # DEMON's
 SAID = 1000  # characters of a reply that items.jsonl keeps
 NAMED = 20  # ids that are named of each kind of misfit
 
@@ -53,6 +54,8 @@ def score(
     Raises UsageError for an unknown task, format or parser; DataError for files that do not hold what they should.
     """
     bench = tasks.get(task)
+    if rules not in RULES:
+        raise UsageError(f"rules {rules!r} are unknown", remedy=f"one of: {', '.join(RULES)}")
     format = format or recognised(answers)
     exported = format == "lmms-eval" and questions is not None and (questions / "dataset.json").exists()
     formats = [*bench.readers, *([judging.FORMAT] if bench.rubric else []), *([format] if exported else [])]
@@ -153,14 +156,15 @@ def summarise(bench: Task, rows: Rows, items: list[Item], parser: str, seed: int
     if rows.left_out:
         counts["left_out"] = rows.left_out
     groups = {
-        g: {m.name: table.of_group(g, m, seed).to_json() for m in bench.metrics if table.has(g, m.needs)}
+        g: {m.name: table.of_group(g, m, seed).to_json() | unshown(items, g) for m in bench.metrics if table.has(g, m.needs)}
         for g in table.groups
         if g
     }  # fmt: skip
-    metrics = {t.name: table.of_all(t, seed).to_json() for t in bench.totals if t.group in table.groups}
-    for total in bench.totals:
-        if total.name in metrics and (why := _withheld(items, total.group)):
-            metrics[total.name] |= {"value": None, "low": None, "high": None, "withheld": why}
+    metrics = {
+        t.name: table.of_all(t, seed).to_json() | unshown(items, t.group)
+        for t in bench.totals
+        if t.group in table.groups
+    }
     result: dict[str, Any] = {
         "task": bench.name,
         "headline": bench.headline,
@@ -181,15 +185,15 @@ def summarise(bench: Task, rows: Rows, items: list[Item], parser: str, seed: int
     return result
 
 
-def _withheld(items: list[Item], group: str) -> str:
-    """Why a number over the questions of that group ('': all) is not shown; empty where it is."""
+def unshown(items: Iterable[Item], group: str) -> dict[str, Any]:
+    """What stands in place of a number over the questions of that group ('': all), and why; empty where it is shown."""
     asked = [i for i in items if not group or group in i.question.groups]
     reasons = Counter(i.why for i in asked if i.score is None)
     if reasons.total() <= UNSCORED_LIMIT * len(asked) and asked:
-        return ""
-    return f"{reasons.total()} of {len(asked)} questions are unscored: " + ", ".join(
-        f"{n} {r}" for r, n in reasons.items()
-    )
+        return {}
+    kinds = ", ".join(f"{n} {r}" for r, n in reasons.items())
+    why = f"{reasons.total()} of {len(asked)} questions are unscored: {kinds}"
+    return {"value": None, "low": None, "high": None, "withheld": why}
 
 
 def _short(bench: Task, rows: Rows, parser: str, seed: int) -> dict[str, Any]:

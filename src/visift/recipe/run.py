@@ -20,7 +20,7 @@ from typing import Any
 
 import visift
 from visift.core.errors import UsageError
-from visift.core.files import model_hashes, once, read_json, sha256_json, write_json
+from visift.core.files import begun_with, model_hashes, read_json, write_json
 from visift.recipe.jobs import Job, run_jobs
 from visift.recipe.schema import BaseRecipe, Control, Data, Questions, Recipe, read_recipe
 from visift.recipe.verdicts import judge
@@ -45,8 +45,8 @@ def run_recipe(path: Path, out: Path, overrides: Sequence[str] = ()) -> Path:
 
 
 def _claim(out: Path, name: str, value: dict[str, Any], other: str) -> None:
-    """Keep `value` in out/NAME.json. Raises UsageError where another lies there."""
-    if sha256_json(once(out / f"{name}.json", lambda: value)) != sha256_json(value):
+    """Keep `value` in out/NAME.json. Raises UsageError where another lies there and a step of it is finished."""
+    if not begun_with(out / f"{name}.json", value, done=any(out.glob("steps/*.json"))):
         raise UsageError(f"holds a run of {other}", where=out, remedy="choose another --out or remove it")
 
 
@@ -170,7 +170,7 @@ class Run:
         return {model: self._score(model, name, control.questions, **permute) for model in control.models}
 
     def _compare(self, model_a: str, task_a: str, model_b: str, task_b: str) -> dict[str, Any] | None:
-        """B minus A of the headline metric, paired; None where the two share no question."""
+        """B minus A of the headline metric, paired; None where the two share no question or one of them is withheld."""
         from visift.evals.compare import compare
 
         folders = [self.out / "scores" / m / t for m, t in ((model_a, task_a), (model_b, task_b))]
@@ -179,6 +179,8 @@ class Run:
         found = compare(*folders)
         metric = found["headline"]
         row = found["metrics"][metric]
+        if "withheld" in row:
+            return None
         return {
             "task": task_b, "than_task": task_a, "metric": metric, "a": model_a, "b": model_b, "delta": row["difference"],
             **{k: row[k] for k in ("low", "high", "p", "n", "clusters", "method")},

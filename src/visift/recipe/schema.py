@@ -57,11 +57,13 @@ class Questions(Data):
 
 
 class Arm(Strict):
-    """One fine-tuning run. `model` is `builtin`, a folder, a hub id or another arm; `data` names datasets of the recipe."""
+    """One fine-tuning run. `model` is `builtin`, a folder, a hub id or another arm; `data` names datasets of the recipe; the report
+    says what it is `about`."""
 
     data: list[str] = Field(min_length=1)
     model: str = ""
     stage: Stage = "sft"
+    about: str = ""
     train: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -14,15 +14,16 @@ def judge(claim: Claim, scores: dict[str, dict[str, Any]], compare: Compare) -> 
     """The verdict on one claim of a recipe. `compare(model_a, task_a, model_b, task_b)` gives B minus A with its interval."""
     row: dict[str, Any] = {"claim": claim.name, "text": claim.text}
     than_model, than_task = claim.than_model or claim.model, claim.than_task or claim.task
+    for model, task in ((claim.model, claim.task), (than_model, than_task)):
+        score = scores.get(model, {}).get(task, {})
+        headline = score.get("metrics", {}).get(score.get("headline"), {})
+        if "withheld" in headline:
+            return row | {"verdict": "undecided: withheld", "why": f"{model} on {task}: {headline['withheld']}"}
     found = compare(than_model, than_task, claim.model, claim.task)
     if found is None:
         return row | {"verdict": "undecided: not measured", "why": "the two scores share no question"}
     low, high, delta = found["low"], found["high"], found["delta"]
     row |= {"effect": delta, "low": low, "high": high, "n": found["n"], "p": found["p"]}
-    for model, task in ((claim.model, claim.task), (than_model, than_task)):
-        score = scores.get(model, {}).get(task, {}).get("metrics", {}).get(found["metric"], {})
-        if "withheld" in score:
-            return row | {"verdict": "undecided: withheld", "why": f"{model} on {task}: {score['withheld']}"}
     base = scores.get("base", {}).get(claim.task, {})
     if why := at_floor(base, claim.chance, found["metric"]):
         return row | {"verdict": "undecided: base at floor", "why": why}
@@ -47,9 +48,10 @@ def at_floor(score: dict[str, Any], chance: float | None, metric: str) -> str:
 
 
 def at_ceiling(score: dict[str, Any], metric: str) -> str:
-    """Why no gain can show over a score whose interval holds 1, the highest there is. "" where there is room, or no such bound (points)."""
+    """Why no gain can show over a score that lacks at most a point of 1, the highest there is, and whose interval holds 1. "" where
+    there is room, or no such bound (MME's points)."""
     found = score.get("metrics", {}).get(metric) or {}
-    if found.get("low") is None or abs(found["high"] - 1) > 1e-9:
+    if found.get("low") is None or found["value"] < 0.99 or abs(found["high"] - 1) > 1e-9:
         return ""
     return f"scores {found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]: nothing is left to gain"
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-MODELS = {
-    "base": "the shipped weights, before any of this training: taught to read letters that stand on things, and no number on anything",
-    "control": "fine-tuned from base for as many steps with the same seed, on more of its own untagged questions and captions",
-    "listing": "the same, with a part of those rows replaced by lists of numbered objects and questions about them",
-    "blind": "no model: at each number it says the name that stood there most often in training lists of that length",
-}
+MODELS = ("base", "control", "listing", "blind")  # in this order, before others
+BUILTIN = "the shipped weights: taught to read letters that stand on things, and no number on anything"
+BLIND = "no model: at each number it says the name that stood there most often in training lists of that length"
 TASKS = {
     "tag-listing": ("Tag listing", "name what stands at each number"),
     "existence": ("Existence", "is there a …? (POPE's three kinds of no)"),
@@ -35,6 +32,7 @@ VARIANTS = {
     "area": "numbered by area",
     "grey": "grey picture",
     "tagged": "on tagged pictures",
+    "cluttered": "in clutter",
 }
 CONTROLS = {  # where it is found in a model's or a task's name, what it is called, what it tells
     "blind": (
@@ -50,7 +48,8 @@ CONTROLS = {  # where it is found in a model's or a task's name, what it is call
     "shuffled": (
         "Truth permuted",
         "The same answers, scored after the truth of each picture was moved to other numbers. A model that ties each number "
-        "to its object falls to about zero; one that names the right things in any order does not.",
+        "to its object falls to about zero; one that names the right things in any order does not. Pictures where one name "
+        "stands on more than half of the numbers are left out.",
     ),
     "area": (
         "Numbered by area",

@@ -9,7 +9,7 @@ from typing import Any
 
 from visift.core.types import get
 from visift.report.disagreements import run_disagreements
-from visift.report.names import CONTROLS, MODELS, ordered_tasks, split_task, task_title
+from visift.report.names import BLIND, BUILTIN, CONTROLS, ordered_tasks, split_task, task_title
 from visift.report.plots import (
     Block,
     Curves,
@@ -87,12 +87,19 @@ def score_blocks(run: Run) -> list[Block]:
 
 
 def _about(model: str, recipe: Any) -> str:
-    """What a model is, and the data that the recipe gives it."""
-    arms = recipe.get("arms") if isinstance(recipe, dict) else None
-    arm = arms.get(model) if isinstance(arms, dict) else None
-    data = arm.get("data") if isinstance(arm, dict) else None
-    learnt = f"data: {', '.join(map(str, data))}" if isinstance(data, list) else ""
-    return "; ".join(filter(None, (MODELS.get(model, ""), learnt)))
+    """What a model is by the recipe: where it starts, how long and on what data it was tuned, what the recipe tells of it."""
+    recipe = recipe if isinstance(recipe, dict) else {}
+    arms = recipe.get("arms") if isinstance(recipe.get("arms"), dict) else {}
+    arm = arms.get(model)
+    if not isinstance(arm, dict):
+        start = recipe.get("base")  # a recipe that makes a base starts from none
+        known = BUILTIN if start == "builtin" else str(start or "")
+        return {"base": f"before any of this training: {known}" if known else "", "blind": BLIND}.get(model, "")
+    settings = {**(recipe.get("train") or {}), **(arm.get("train") or {})}
+    length = f"{settings['steps']} steps" if settings.get("steps") else f"{settings.get('epochs', 1)} epochs"
+    data = ", ".join(map(str, arm.get("data") or ()))
+    made = f"{arm.get('model') or 'base'} tuned for {length} (stage {arm.get('stage', 'sft')}) on {data}"
+    return "; ".join(filter(None, (made, str(arm.get("about") or ""))))
 
 
 def _verdict(row: Mapping[str, Any], recipe: Any) -> dict[str, Any]:

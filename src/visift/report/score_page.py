@@ -123,6 +123,9 @@ def _compared(columns: Folders, tasks: Sequence[str]) -> tuple[list[dict[str, An
                 notes.append(f"{task_title(task)}: {name} is not compared with {first[0]}: {e.what}")
                 continue
             metric = found["metrics"][found["headline"]]
+            if "withheld" in metric:
+                notes.append(f"{task_title(task)}: {name} is not compared with {first[0]}: {metric['withheld']}")
+                continue
             rows.append(
                 {"task": task, "metric": found["headline"], "a": first[0], "b": name, "delta": metric["difference"]}
                 | {k: metric[k] for k in ("low", "high", "p", "n", "clusters", "method")}

@@ -32,7 +32,7 @@ from transformers.utils import logging as hf_logging
 import visift
 from visift.core.dataset import Dataset
 from visift.core.errors import UsageError, VisiftError
-from visift.core.files import once, read_json, write_atomic, write_json
+from visift.core.files import begun_with, read_json, write_atomic, write_json
 from visift.core.progress import progress
 from visift.models import Renderer, Vlm, fingerprint, load, vpgc
 from visift.models.pictures import Pictures
@@ -73,10 +73,10 @@ def train(
         "model": fingerprint(model), "data": [d.card["content_sha256"] for d in datasets], "stage": stage,
         "settings": settings.identity(),
     }  # fmt: skip
-    identity = json.loads(json.dumps(identity))
+    done = (out / "result.json").exists() or checkpoint.latest(out / "checkpoints") is not None
     with _first_process_first():
-        kept = once(out / "run.json", lambda: identity)
-    if kept != identity:
+        same = begun_with(out / "run.json", identity, done=done)
+    if not same:
         raise UsageError(
             "holds a run of another model, data, stage or settings",
             where=out,

@@ -7,11 +7,9 @@ and nothing else that this manifest has a name for: the vocabulary words in both
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from visift.core.dataset import Dataset
 from visift.core.errors import DataError
@@ -38,33 +36,37 @@ class Vocabulary:
         return frozenset(self.words.intersection(parse.plain(text[: parse.HEAD]).split()))
 
 
-def derange(names: Names, *keys: object) -> Names:
-    """The names on other numbers: a permutation drawn from `keys` that leaves none in place. At least two names."""
-    numbers = sorted(names)
-    gen = rng("derangement", *keys)
-    while True:
-        order = gen.permutation(len(numbers))
-        if not (order == np.arange(len(numbers))).any():
-            return {number: names[numbers[k]] for number, k in zip(numbers, order, strict=True)}
+def derange(names: Names, key: Callable[[str], Hashable], *seeds: object) -> Names | None:
+    """The names on other numbers, drawn from `seeds`, so that none stands where one of the same key stood. None where that cannot
+    be: one key holds more than half of the numbers."""
+    shuffled = rng("derangement", *seeds).permutation(sorted(names)).tolist()
+    groups: dict[Hashable, list[int]] = {}
+    for number in shuffled:
+        groups.setdefault(key(names[number]), []).append(number)
+    ring, step = [number for group in groups.values() for number in group], max(map(len, groups.values()), default=0)
+    if not ring or 2 * step > len(ring):
+        return None
+    return {number: names[ring[(k + step) % len(ring)]] for k, number in enumerate(ring)}  # past the whole of its group
 
 
 def read_questions(files: Files, answered: bool = True) -> Rows:
     """Questions of a listing dataset; the truth comes from its manifest. With `files.permute` the truth is deranged within each
-    picture, and pictures with a single mark, which cannot be, are left out and counted. Without `answered` no answer file is read."""
+    picture, and pictures where it cannot be (`derange`) are left out and counted. Without `answered` no answer file is read."""
     dataset = questions.open_questions(files)
     manifest = {t.image: names_of(t) for t in dataset.tagged()}
     vocabulary = Vocabulary(name for names in manifest.values() for name in names.values())
-    asked, templates, single = [], set(), 0
+    asked, templates, alike = [], set(), 0
     for c in dataset:
         if not c.images or c.images[0].path not in manifest:
             raise DataError("its picture is not in the manifest", where=f"conversation {c.id} in {files.questions}",
                             remedy="a listing question needs a tagged picture; was the dataset made by `visift synth listing`?")  # fmt: skip
         truth = manifest[c.images[0].path]
         if files.permute:
-            if len(truth) < 2:
-                single += 1
+            deranged = derange(truth, vocabulary.key, files.seed, c.images[0].path)
+            if deranged is None:
+                alike += 1
                 continue
-            truth = derange(truth, files.seed, c.images[0].path)
+            truth = deranged
         templates.add(c.provenance.template)
         gold = {number: vocabulary.key(name) for number, name in truth.items()}
         asked.append(
@@ -82,7 +84,7 @@ def read_questions(files: Files, answered: bool = True) -> Rows:
                "truth": f"permuted within each picture, seed {files.seed}" if files.permute else "as drawn"}  # fmt: skip
     rows = questions.join(asked, replies, duplicate, recipe=recipe)
     if files.permute:
-        rows.left_out["a single mark: nothing to permute"] = single
+        rows.left_out["one name on more than half of its marks: nothing to permute"] = alike
     return rows
 
 
