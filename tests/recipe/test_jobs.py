@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from visift.core.dataset import Dataset
-from visift.core.errors import VisiftError
+from visift.core.errors import DataError, VisiftError
 from visift.recipe import job
 from visift.recipe.jobs import Job, Running, _drawn, run_jobs
 
@@ -84,3 +84,23 @@ def test_an_unexpected_error_of_many_lines_ends_in_one_line_that_says_what_it_wa
         job.main()
     *_, last = capsys.readouterr().err.splitlines()
     assert last == "ValueError: 1 validation error stepz: unknown see https://example.org"
+
+
+def asked(folder, kind="listing", task="tag-listing", start=0, **options):
+    data = {"tabletop": 6, "split": "train", "level": 0, "start": start, "kind": kind, "options": options}
+    return {"data": data, "out": str(folder), "task": task}
+
+
+def test_questions_about_what_is_trained_on_are_refused(tmp_path):
+    job.synth(0, [asked(tmp_path / "lists", start=4)])
+    trained = {"q": [str(tmp_path / "lists")]}
+    with pytest.raises(DataError, match=r"questions\.q: 2 of 6 scenes are in data lists too, e\.g\. tabletop:train"):
+        job.ask(0, [asked(tmp_path / "q")], trained)
+    job.ask(0, [asked(tmp_path / "apart" / "q", start=40)], trained)
+    job.ask(0, [asked(tmp_path / "other")], trained)  # another folder of pictures
+
+
+def test_questions_that_their_task_cannot_read_are_refused_before_anything_is_trained(tmp_path):
+    with pytest.raises(DataError):
+        job.ask(0, [asked(tmp_path / "q", task="pope")], {})
+    job.ask(0, [asked(tmp_path / "right", "questions", "pope", skill="existence")], {})

@@ -38,7 +38,9 @@ def test_the_demo_s_arms_are_equal_but_for_their_data():
         assert not arm.train and not arm.model
         rows[name] = sum(recipe.data[d].tabletop for d in arm.data)
         scenes[name] = {
-            k for d in arm.data for k in range(recipe.data[d].start, recipe.data[d].start + recipe.data[d].tabletop)
+            (recipe.data[d].level, k)
+            for d in arm.data
+            for k in range(recipe.data[d].start, recipe.data[d].start + recipe.data[d].tabletop)
         }
     assert scenes["control"] == scenes["listing"]
     assert rows["control"] == rows["listing"] == recipe.train["steps"] * recipe.train["batch_size"]  # one epoch
@@ -53,6 +55,16 @@ def test_the_demo_s_arms_are_equal_but_for_their_data():
         ({"arms": {"a": {"data": ["nothing"]}}}, "nothing"),
         ({"compare": [["base", "ghost"]]}, "ghost"),
         ({"data": {"x": {"kind": "skills"}}}, "tabletop"),
+        ({"data": {"x": {"kind": "skills", "tabletop": 3, "start": -1}}}, "start"),
+        (
+            {"data": {"x": {"kind": "skills", "tabletop": 3, "captions": "c.json"}}},
+            "`captions` says nothing of tabletop scenes",
+        ),
+        (
+            {"data": {"x": {"kind": "listing", "images": ".", "level": 1}}},
+            "`level` says nothing of pictures in a folder",
+        ),
+        ({"questions": {"../../q": {"task": "pope", "kind": "questions", "tabletop": 3}}}, "cannot name a folder"),
         ({"questions": {"q": {"kind": "listing", "tabletop": 3}}}, "task"),
         ({"jobs": 0}, "jobs"),
     ],

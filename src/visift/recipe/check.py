@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from visift.recipe.schema import BaseRecipe, Control, Data, Questions, Recipe
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+NAME = re.compile(r"\w[\w.-]*")
 
 
 def check_recipe(recipe: Recipe, where: object) -> None:
     """Raises UsageError naming the file, the key and what is known there."""
     models = ("base", *recipe.arms)
+    _check_names(recipe, where)
     for name, data in recipe.data.items():
         _check_data(f"data.{name}", data, where)
     _check_arms(recipe, where)
@@ -50,7 +52,17 @@ def check_base(recipe: BaseRecipe, where: object) -> None:
     from visift.models.builtin.settings import PretrainSettings
 
     fitting(PretrainSettings, recipe.pretrain, f"{where}: pretrain")
+    _check_names(recipe, where)
     _check_questions(recipe.questions, ("base",), where)
+
+
+def _check_names(recipe: Recipe | BaseRecipe, where: object) -> None:
+    """Names become files and folders of the run."""
+    for key in ("data", "arms", "questions", "controls"):
+        for name in getattr(recipe, key, ()):
+            if not NAME.fullmatch(name):
+                raise UsageError(f"{key}: {name!r} cannot name a folder", where=where,
+                                 remedy="letters, digits, '_', '-' and '.', the first a letter or digit")  # fmt: skip
 
 
 def _known(key: str, name: object, names: Iterable[object], where: object, of: str = "") -> None:

@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from visift.core.errors import VisiftError
+from visift.core.errors import DataError, VisiftError
 
 
 def source_of(data: dict[str, Any], seed: int) -> Any:
@@ -38,6 +38,26 @@ def synth(seed: int, sets: list[dict[str, Any]]) -> None:
             source = Diagnosed(source, data["attention_of"])
         synthesise(data["kind"], source, Path(one["out"]), seed=seed, limit=data.get("limit"), **data["options"])
         ensure_card(Path(one["out"]))
+
+
+def ask(seed: int, sets: list[dict[str, Any]], trained: dict[str, list[str]]) -> None:
+    """`synth` of what is asked. Each set also has its "task", which must be able to read it, and in `trained` the datasets made of
+    the same folder of pictures, which must hold none of its scenes: both are found out before anything is trained."""
+    from visift.core.dataset import Dataset
+    from visift.evals import tasks
+    from visift.evals.task import Files
+
+    synth(seed, sets)
+    for one in sets:
+        questions = Path(one["out"])
+        tasks.get(one["task"]).readers["visift"](Files(Path(os.devnull), questions))
+        asked = {s for c in Dataset(questions) for s in c.provenance.scenes}
+        for other in map(Path, trained.get(questions.name, ())):
+            if shared := sorted(asked.intersection(s for c in Dataset(other) for s in c.provenance.scenes)):
+                raise DataError(
+                    f"{len(shared)} of {len(asked)} scenes are in data {other.name} too, e.g. {shared[0]}",
+                    where=f"questions.{questions.name}", remedy="ask about pictures that nothing is trained on",
+                )  # fmt: skip
 
 
 def train(model: str, data: list[str], stage: str, out: str, settings: dict[str, Any]) -> None:
@@ -81,7 +101,7 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     spec = json.loads(sys.argv[1])
     try:
-        {"synth": synth, "train": train, "answer": answer, "pretrain": pretrain}[spec.pop("do")](**spec)
+        {"synth": synth, "ask": ask, "train": train, "answer": answer, "pretrain": pretrain}[spec.pop("do")](**spec)
     except VisiftError as e:
         print(" ".join(str(e).split()), file=sys.stderr)
         sys.exit(e.exit_code)

@@ -63,7 +63,7 @@ class Run:
         model = str(self.out / "models" / "base")
         jobs = [
             Job("pretrain", {"do": "pretrain", "out": model, "settings": recipe.pretrain}),
-            self._questions(),
+            self._questions({}),
             self._answer("base", model, [], "pretrain"),
         ]
         seconds = run_jobs(self.out, jobs, recipe.jobs)
@@ -95,11 +95,14 @@ class Run:
         return self._summary(scores, comparisons, verdicts, seconds) | self._lengths(recipe)
 
     def _experiment_jobs(self, recipe: Recipe) -> list[Job]:
-        """In the order in which they should start: training data and arms first, since they take longest."""
+        """In the order in which they should start: what is asked before the arms, so that a question that cannot be costs no
+        training."""
         needed = {d for arm in recipe.arms.values() for d in arm.data} | {
             c.data for c in recipe.controls.values() if c.data
         }
-        jobs = [self._synth(f"data.{n}", {n: d}, "data", recipe.seed) for n, d in recipe.data.items() if n in needed]
+        data = {n: d for n, d in recipe.data.items() if n in needed}
+        jobs = [self._synth(f"data.{n}", {n: d}, "data", recipe.seed) for n, d in data.items()]
+        jobs.append(self._questions(data))
         for name, arm in recipe.arms.items():
             start = arm.model or recipe.base
             spec = {
@@ -109,7 +112,6 @@ class Run:
             }  # fmt: skip
             after = {f"data.{d}" for d in arm.data} | ({f"train.{start}"} if start in recipe.arms else set())
             jobs.append(Job(f"train.{name}", spec, frozenset(after)))
-        jobs.append(self._questions())
         for model in ("base", *recipe.arms):
             grey = [n for n, c in recipe.controls.items() if c.kind == "grey" and model in c.models]
             jobs.append(self._answer(model, self._model(model), grey, f"train.{model}" if model in recipe.arms else ""))
@@ -128,8 +130,19 @@ class Run:
         ]
         return Job(name, {"do": "synth", "seed": seed, "sets": rows})
 
-    def _questions(self) -> Job:
-        return self._synth("questions", self.recipe.questions, "questions", QUESTION_SEED)
+    def _questions(self, data: Mapping[str, Data]) -> Job:
+        """What is asked; `data` is trained on."""
+        asked = self.recipe.questions
+        spec = self._synth("questions", asked, "questions", QUESTION_SEED).spec
+        for row, one in zip(spec["sets"], asked.values(), strict=True):
+            row["task"] = one.task
+        folder = self.out / "data"
+        trained = {
+            name: [str(folder / n) for n, d in data.items() if d.images and d.images.resolve() == one.images.resolve()]
+            for name, one in asked.items()
+            if one.images
+        }
+        return Job("questions", spec | {"do": "ask", "trained": trained}, frozenset(f"data.{n}" for n in data))
 
     def _answer(self, model: str, path: str, grey: list[str], after: str) -> Job:
         """Everything that is asked of one model; `grey` names controls asked with grey pictures."""

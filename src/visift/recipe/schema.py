@@ -27,7 +27,7 @@ class Data(Strict):
     tabletop: int = Field(0, ge=0)
     split: Literal["train", "held-out"] = "train"
     level: int = 0
-    start: int = 0
+    start: int = Field(0, ge=0)
     images: Path | None = None
     annotations: Path | None = None
     captions: Path | None = None
@@ -39,6 +39,11 @@ class Data(Strict):
     def _one_source(self) -> Data:
         if bool(self.tabletop) == bool(self.images):
             raise ValueError("name either `tabletop: N` or `images: DIR`")
+        others = {"annotations", "captions"} if self.tabletop else {"split", "level", "start"}
+        if idle := sorted(others & self.model_fields_set):
+            raise ValueError(
+                f"`{idle[0]}` says nothing of {'tabletop scenes' if self.tabletop else 'pictures in a folder'}"
+            )
         return self
 
 
