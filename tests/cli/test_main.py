@@ -92,6 +92,11 @@ def test_every_command_explains_itself_with_an_example(monkeypatch, capsys):
         (["compare", "a", "b"], 1, "a/score.json"),
         (["claims", "Z1"], 2, "Z1"),
         (["mark", "x/0001.jpg", "y/0001.jpg", "--out", "z"], 2, "several folders"),
+        (
+            ["score", "tag-listing", "--answers", "a", "--rules", "foo"],
+            2,
+            "rules 'foo' are unknown. one of: published, fixed",
+        ),
     ],
 )
 def test_wrong_paths_and_names(monkeypatch, capsys, tmp_path, words, code, named):
@@ -174,6 +179,19 @@ def test_a_model_folder_without_a_tokenizer(monkeypatch, capsys, tmp_path):
     )
     assert code == 1
     assert "tokenizer" in complaint(err)
+
+
+@pytest.mark.integration
+def test_a_task_and_a_model_that_nobody_knows(monkeypatch, capsys, tmp_path):
+    """One line, and nothing is written; the hub is not asked."""
+    data, out = tmp_path / "d", tmp_path / "o"
+    assert run(monkeypatch, capsys, "synth", "listing", "--tabletop", 2, "--out", data)[0] == 0
+    code, _, err = run(monkeypatch, capsys, "answer", "foo", "--model=builtin", f"--questions={data}", f"--out={out}")
+    assert code == 2 and "task 'foo' is unknown. one of: caption, chair, " in complaint(err)
+    for words in (["train", f"--data={data}"], ["answer", "tag-listing", f"--questions={data}"]):
+        code, _, err = run(monkeypatch, capsys, *words, "--model=nope", f"--out={out}")
+        assert code == 2 and "model 'nope' is unknown. known: builtin, a folder, a hub id" in complaint(err)
+        assert "etry" not in err and not out.exists(), err
 
 
 def small_files() -> None:

@@ -11,6 +11,7 @@ from visift.core.errors import DataError, UsageError
 from visift.core.files import write_json, write_jsonl
 from visift.core.types import Answer
 from visift.evals import tasks
+from visift.evals.compare import compare
 from visift.evals.score import score
 from visift.evals.task import Files
 from visift.evals.tasks.mme import PERCEPTION
@@ -391,11 +392,16 @@ def test_lmms_eval_logs(tmp_path):
     assert value(score("mme", tmp_path / "m.jsonl", format="lmms-eval"), "perception") == 50
 
 
-def test_chair(tmp_path):
+def case_of_chair(tmp_path):
     data = {"images": [{"id": 1, "file_name": "000000000001.jpg"}, {"id": 2, "file_name": "000000000002.jpg"}, {"id": 3, "file_name": "3.jpg"}],
             "categories": [{"id": 1, "name": "dog"}, {"id": 2, "name": "person"}, {"id": 3, "name": "train"}],
             "annotations": [{"image_id": 1, "category_id": 1}, {"image_id": 1, "category_id": 2}, {"image_id": 2, "category_id": 3}]}  # fmt: skip
     write_json(tmp_path / "instances.json", data)
+    return tmp_path / "instances.json"
+
+
+def test_chair(tmp_path):
+    case_of_chair(tmp_path)
     captions = ["Two men walk a puppy past a hot dog stand.", "A passenger train on the train tracks; no people."]
     write_jsonl(
         tmp_path / "a.jsonl",
@@ -410,6 +416,21 @@ def test_chair(tmp_path):
     assert [value(result, m) for m in ("chair_i", "chair_s", "recall")] == pytest.approx([0, 0, 1 / 3]) and result[
         "counts"
     ]["no_answer"] == 1
+
+
+def test_chair_of_silence_is_no_number_and_a_question_that_was_asked_is_missed(tmp_path):
+    references = case_of_chair(tmp_path)
+    write_jsonl(tmp_path / "a.jsonl", [{"question_id": k, "text": ""} for k in (1, 2, 3)])
+    silent = score("chair", tmp_path / "a.jsonl", references=references, format="llava", out=tmp_path / "silent")
+    assert value(silent, "chair_i") is None and value(silent, "recall") == 0 and silent["counts"]["no_answer"] == 3
+    write_jsonl(tmp_path / "b.jsonl", [{"question_id": k, "text": "A dog."} for k in (1, 2, 3)])
+    score("chair", tmp_path / "b.jsonl", references=references, format="llava", out=tmp_path / "said")
+    found = compare(tmp_path / "silent", tmp_path / "said", draws=200)["metrics"]
+    assert found["chair_i"]["difference"] is None and "A: says nothing" in found["chair_i"]["withheld"]
+    assert found["recall"]["difference"] == pytest.approx(1 / 3)
+    write_jsonl(tmp_path / "other.jsonl", [{"question_id": 77, "text": "A dog."}])
+    with pytest.raises(DataError, match="captions no picture of the references"):
+        score("chair", tmp_path / "other.jsonl", references=references, format="llava")
 
 
 # --- the shapes themselves

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,14 +33,14 @@ from visift.core.types import Conversation, Provenance, assistant, user
 from visift.evals.answer import answer
 from visift.models import Renderer, load
 from visift.models.pictures import Pictures
-from visift.train import checkpoint
+from visift.train import checkpoint, trainer
 from visift.train.model_card import add_scores
 from visift.train.plan import make_plan
 from visift.train.rows import Collator, Rows
 from visift.train.run import train
 from visift.train.settings import TrainSettings
 from visift.train.stages import prepare
-from visift.train.trainer import LearntPositions
+from visift.train.trainer import LearntPositions, StepLog
 
 FAST = TrainSettings(steps=6, batch_size=4, lr=1e-3, bf16=False, threads=1, save_every=2)
 
@@ -265,6 +267,56 @@ def test_a_model_that_a_full_disk_does_not_take_is_written_the_next_time(
     assert not (tmp_path / "run" / "model").exists() and len(log(tmp_path / "run")) == 2
     assert train(str(base), [mixed], "align", tmp_path / "run", settings)["steps"] == 2
     assert (tmp_path / "run" / "model" / "model.safetensors").exists() and len(log(tmp_path / "run")) == 2
+
+
+def test_a_log_line_that_a_full_disk_tore_is_written_again(
+    base: Path, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, out = changed(steps=4, save_every=2), tmp_path / "run"
+
+    @contextmanager
+    def filling(path: Path) -> Iterator[Callable[[bytes], None]]:
+        def add(line: bytes) -> None:
+            full = line.startswith(b'{"step": 3')
+            with path.open("ab") as f:
+                f.write(line[:12] if full else line)
+            if full:
+                raise VisiftError("No space left")
+
+        yield add
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "appending", filling)
+        with pytest.raises(VisiftError, match="No space left"):
+            train(str(base), [mixed], "align", out, settings)
+    assert (out / "train_log.jsonl").read_text().endswith('\n{"step": 3, ')
+    assert train(str(base), [mixed], "align", out, settings)["steps"] == 4
+    assert [row["step"] for row in log(out)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ('{"step": 1, "loss": 0.1}\n{"step": 2, ', '{"step": 1, "loss": 0.1}\n'), ('{"step": 1, ', ""), ("", ""),
+        ('\n{"step": 2, "sources": {"ä": 1e-05}}\n{"step": 3}\n', '{"step": 2, "sources": {"\\u00e4": 1e-05}}\n'),
+    ],
+)  # fmt: skip
+def test_the_log_is_cut_to_the_whole_lines_of_kept_steps(tmp_path: Path, text: str, kept: str) -> None:
+    path = tmp_path / "train_log.jsonl"
+    path.write_text(text)
+    StepLog(path, ["a"], lambda done=1, note="": None, 1, 2)
+    assert path.read_text() == kept
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [('{"step": 1, ', "is not valid JSON"), ("[1]", "is no logged step"), ('{"loss": 1}', "is no logged step")],
+)
+def test_a_broken_line_in_the_middle_of_the_log_is_named(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "train_log.jsonl"
+    path.write_text(f'{{"step": 1}}\n{line}\n{{"step": 2}}\n')
+    with pytest.raises(DataError, match=rf"train_log\.jsonl:2: {message}"):
+        StepLog(path, ["a"], lambda done=1, note="": None, 1, 2)
 
 
 def test_another_run_in_the_same_folder_is_refused(base: Path, mixed: Path, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_train_then_answer(app: typer.Typer, tmp_path: Path) -> None:
     out = tmp_path / "a.jsonl"
     words = [
         "answer",
-        "t",
+        "caption",
         "--model",
         result["model"],
         "--questions",

@@ -68,6 +68,7 @@ def answer(
     """
     from visift.cli.image_roots import image_roots
     from visift.core.dataset import Dataset
+    from visift.evals import tasks
     from visift.evals.answer import answer as run
     from visift.evals.question_sets import question_set
     from visift.evals.rounds import Rounds, dialogue_set, is_dialogues
@@ -77,8 +78,9 @@ def answer(
     if neutral and rounds is None:
         raise UsageError("--neutral is about earlier rounds", remedy="pass --rounds K too")
     if rounds is not None and is_dialogues(given):
-        asked = dialogue_set(given, work, folder)
+        asked = dialogue_set(given, work, folder)  # only compared in length, under any name
     else:
+        tasks.get(task)
         asked = question_set(task, questions, work, references=references, images=folder)
     roots = dict.fromkeys(Dataset(asked).roots, str(folder.resolve())) | roots if folder else roots
     print(_before(Dataset(asked, roots), limit), file=sys.stderr)

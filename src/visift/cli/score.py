@@ -69,7 +69,7 @@ def score(
         print(line)
     counts = result["counts"]
     print(
-        f"  {counts['scored']} of {counts['total']} scored, {counts['no_answer']} without an answer (wrong); parser {result['recipe']['parser']}"
+        f"  {counts['scored']} of {counts['total']} scored, {counts['no_answer']} without an answer (nothing right in them); parser {result['recipe']['parser']}"
     )
     for kind, ids in result["rows"].items():
         print(f"{kind} rows: {', '.join(ids[:5])}{' …' if len(ids) > 5 else ''}", file=sys.stderr)

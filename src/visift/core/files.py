@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -36,6 +37,9 @@ def sha256_json(value: Any) -> str:
 def sha256_file(path: Path) -> str:
     with path.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")  # what can name a model on the hub: owner/name
 
 
 def model_hashes(folder: Path) -> dict[str, str | int]:

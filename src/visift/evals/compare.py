@@ -140,11 +140,15 @@ def _difference(total: Total, a: Table, b: Table, draws: int, seed: int) -> dict
     def value(sums: np.ndarray) -> np.ndarray:
         return total.of(a.named(sums))
 
+    of = {"n": a.counts[""], "clusters": len(a.sums)}
+    for side, table in (("A", a), ("B", b)):
+        if np.isnan(value(table.sums.sum(axis=0))):
+            return NOTHING | of | {"method": "no data", "withheld": f"{side}: says nothing that {total.name} counts"}
     found = stats.paired_bootstrap(a.sums, b.sums, value, strata=a.strata, draws=draws, seed=seed)
     low, high = stats.rounded(found.low, found.high)
     return {
         "a": float(value(a.sums.sum(axis=0))), "b": float(value(b.sums.sum(axis=0))), "difference": found.value, "low": low,
-        "high": high, "p": found.p, "n": a.counts[""], "clusters": len(a.sums), "method": found.method,
+        "high": high, "p": found.p, **of, "method": found.method,
         "detectable": stats.detectable(low, high),
     }  # fmt: skip
 

@@ -133,7 +133,10 @@ class Table:
                 low, high = stats.wilson(seen, clusters)
                 method = "Wilson over pictures"
             elif low == high:
-                method = "bootstrap by image (no variation between pictures)"
+                low, high = stats.unvaried(seen, clusters, max(1.0, abs(seen)))
+                if 0 <= seen <= 1:  # a share stays one
+                    low, high = max(low, 0.0), min(high, 1.0)
+                method = "bound: the same on every picture"
         return Estimate(seen, *stats.rounded(low, high), n, clusters, method)
 
     def _resampled(self, here: Array, seed: int) -> Array:

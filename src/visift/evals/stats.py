@@ -138,7 +138,8 @@ def bootstrap(
 
 
 def percentiles(drawn: Array) -> tuple[float, float]:
-    low, high = np.quantile(drawn, (0.025, 0.975))
+    drawn = np.asarray(drawn)
+    low, high = np.quantile(drawn[~np.isnan(drawn)], (0.025, 0.975))  # a draw may hold nothing that the metric counts
     return float(low), float(high)
 
 
@@ -165,6 +166,8 @@ def paired_bootstrap(
     low, high = percentiles(drawn)
     if high - low < SAME:
         low, high = unvaried(seen, len(a), max(1.0, abs(before), abs(after)))
+        p = 2.0 ** (1 - len(a)) if abs(seen) > SAME else 1.0  # of a sign test: every picture the same way
+        return Difference(seen, low, high, p, "the same on every picture")
     tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     return Difference(seen, low, high, min(1.0, 2 * (tail + 1) / (draws + 1)), "paired bootstrap by picture")
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 from transformers.utils import logging as hf_logging
 
-from visift.core.errors import DataError
-from visift.core.files import model_hashes
+from visift.core.errors import DataError, UsageError
+from visift.core.files import HUB_ID, model_hashes, read_json
 from visift.models import vpgc
 from visift.models.attention import PLAIN
 from visift.models.builtin import FOLDER as BUILTIN
@@ -31,6 +31,12 @@ VICUNA = (
 )
 ADAPTER = "vpgc"  # a model folder's folder of its VPG-C adapter
 WEIGHT_FILES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".msgpack", ".h5", ".gguf", ".onnx", ".index.json")
+CONFIGS = {
+    "config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json",
+    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "chat_template.json",
+    "model.safetensors.index.json",
+}  # fmt: skip
+UNFIT = (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError)  # what transformers makes of bad files
 
 
 @dataclass
@@ -74,14 +80,22 @@ class Vlm:
 
 
 def where(model: str | Path) -> str:
-    """`builtin` is the folder of the base model that comes with visift; everything else names itself."""
-    return str(BUILTIN) if str(model) == "builtin" else str(model)
+    """`builtin` is the folder of the base model that comes with visift; everything else names itself.
+
+    Raises UsageError for what is no path and no hub id either; whether a hub id can be reached is seen when it is loaded.
+    """
+    name = str(model)
+    if name == "builtin":
+        return str(BUILTIN)
+    if not Path(name).exists() and not HUB_ID.fullmatch(name):
+        raise UsageError(f"model {name!r} is unknown", remedy="known: builtin, a folder, a hub id (owner/name)")
+    return name
 
 
 def load(source: str | Path, *, dtype: torch.dtype = torch.float32, train: bool = False) -> Vlm:
     """Load a VLM strictly: safetensors only, no remote code, every weight accounted for. The model is in eval mode.
 
-    A folder's own VPG-C adapter is attached. `train` prepares the model for training: no cache, and on CPU plain softmax attention (attention.py). Raises DataError when something is missing in the folder, and when weights are missing or left over.
+    A folder's own VPG-C adapter is attached. `train` prepares the model for training: no cache, and on CPU plain softmax attention (attention.py). Raises DataError when a file is missing in the folder or is not what it should be, and when weights are missing or left over; UsageError as `where`.
     """
     hf_logging.disable_progress_bar()
     path = where(source)
@@ -103,10 +117,15 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32, train: bool 
         )
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         image_processor = AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=False)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as e:
-        first = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+    except StrictDataclassError as e:
         raise DataError(
-            f"cannot load the model ({first})", where=path,
+            f"a value is not of its kind ({str(e).strip().splitlines()[-1].strip()})",
+            where=f"{path}/config.json",
+            remedy="correct it or take the file from the original model",
+        ) from e
+    except (*UNFIT, SafetensorError) as e:
+        raise DataError(
+            f"cannot load the model ({_first_line(e)})", where=path,
             remedy="name a folder with config.json, safetensors weights, tokenizer and preprocessor_config.json, or a hub id that can be reached",
         ) from e  # fmt: skip
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
@@ -121,10 +140,31 @@ def load(source: str | Path, *, dtype: torch.dtype = torch.float32, train: bool 
         for part in (model.config, model.config.get_text_config()):
             part.use_cache = False  # both: the language model reads its own
     model.eval()
-    family = adapter(model, tokenizer, image_processor)
+    _check_image_token(model.config, tokenizer, path)
+    try:
+        family = adapter(model, tokenizer, image_processor)
+    except UNFIT as e:
+        raise DataError(
+            f"its parts do not go together ({_first_line(e)})", where=path,
+            remedy="compare config.json, preprocessor_config.json and the tokenizer's files with the original model's",
+        ) from e  # fmt: skip
     if (folder / ADAPTER).is_dir():
         vpgc.load(model, folder / ADAPTER)
     return Vlm(model, tokenizer, image_processor, _template(tokenizer, folder, adapter), family, path)
+
+
+def _first_line(e: Exception) -> str:
+    return str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+
+
+def _check_image_token(config: Any, tokenizer: Any, path: str) -> None:
+    """One that is None is the family's to name."""
+    token = getattr(config, "image_token_id", None)
+    if token is not None and token not in tokenizer.get_vocab().values():
+        raise DataError(
+            f"image token id {token} is no token of the tokenizer", where=f"{path}/config.json",
+            remedy="set image_token_id (LLaVA: image_token_index) to the id of the token that stands for a picture",
+        )  # fmt: skip
 
 
 def _check_folder(folder: Path) -> None:
@@ -141,6 +181,9 @@ def _check_folder(folder: Path) -> None:
         raise DataError(
             f"holds no {', no '.join(missing)}", where=folder, remedy="name a complete Hugging Face model folder"
         )
+    for file in sorted([*folder.glob("*.json"), *folder.glob("qformer_tokenizer/*.json")]):
+        if file.name in CONFIGS and not isinstance(read_json(file), dict):
+            raise DataError("is no JSON object", where=file, remedy="take the file from the original model")
 
 
 def _template(tokenizer: Any, folder: Path, adapter: type[Family]) -> str:
@@ -148,7 +191,12 @@ def _template(tokenizer: Any, folder: Path, adapter: type[Family]) -> str:
     if isinstance(tokenizer.chat_template, str):
         return tokenizer.chat_template
     if (file := folder / "chat_template.json").is_file():
-        return str(json.loads(file.read_text(encoding="utf-8"))["chat_template"])
+        text = read_json(file).get("chat_template")
+        if not isinstance(text, str):
+            raise DataError(
+                "has no text under `chat_template`", where=file, remedy="take the original model's file, or remove it"
+            )
+        return text
     return adapter.template or VICUNA
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visift.core.errors import UsageError
+from visift.core.files import HUB_ID
 from visift.evals.tasks import TASKS
 from visift.sources.tabletop import OBJECTS
 from visift.synth.frame import KINDS, load_kind
@@ -16,7 +17,6 @@ from visift.train.settings import fitting, settings_from
 if TYPE_CHECKING:
     from visift.recipe.schema import BaseRecipe, Control, Data, Questions, Recipe
 
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 NAME = re.compile(r"\w[\w.-]*")
 
 

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from visift.core.errors import UsageError, VisiftError
-from visift.core.files import appending, write_atomic
+from visift.core.errors import DataError, UsageError, VisiftError
+from visift.core.files import appending, read_jsonl, write_atomic
 from visift.core.progress import Ticker
 from visift.models import vpgc
 from visift.train import checkpoint, sharding
@@ -49,7 +49,8 @@ class LearntPositions:
 
 
 class StepLog(TrainerCallback):
-    """One JSON line a step in train_log.jsonl, and the progress bar. After a resume the lines of lost steps are dropped."""
+    """One JSON line a step in train_log.jsonl, and the progress bar. After a resume the lines of lost steps are dropped, and
+    the line that a kill or a full disk tore. Raises DataError for a line that no kill leaves."""
 
     def __init__(self, path: Path, sources: Sequence[str], tick: Ticker, every: int, resumed_at: int) -> None:
         self.path, self.sources, self.tick, self.every = path, sources, tick, every
@@ -57,12 +58,11 @@ class StepLog(TrainerCallback):
         self.joint = False  # the loss is the sum of the datasets' means
         self.clear()
         if path.exists() and int(os.environ.get("RANK", "0")) == 0:
-            lines = [
-                line
-                for line in path.read_text().splitlines()
-                if json.loads(line or '{"step": 1e9}')["step"] <= resumed_at
-            ]
-            write_atomic(path, "".join(line + "\n" for line in lines))
+            whole, newline, torn = path.read_bytes().rpartition(b"\n")
+            if torn:
+                write_atomic(path, whole + newline)
+            rows = [row for number, row in read_jsonl(path) if _step(row, f"{path}:{number}") <= resumed_at]
+            write_atomic(path, "".join(json.dumps(row) + "\n" for row in rows))
 
     def _over_processes(self) -> None:
         """Sums what the processes saw of this step."""
@@ -105,6 +105,12 @@ class StepLog(TrainerCallback):
             add(json.dumps(row).encode() + b"\n")
         self.tick(1, note_of(row))
         self.clear()
+
+
+def _step(row: Any, where: str) -> int:
+    if not isinstance(row, dict) or type(row.get("step")) is not int:
+        raise DataError("is no logged step", where=where, remedy="remove the line; the run goes on without it")
+    return int(row["step"])
 
 
 def note_of(row: dict[str, Any]) -> str:

@@ -1,5 +1,5 @@
 """CHAIR: objects that a caption names and the picture does not hold. chair_i = such mentions / all mentions, chair_s = captions with any
-such mention / captions; recall of what is there beside them, since an empty caption hallucinates nothing. Truth: COCO's instances of the
+such mention / captions; recall of what is there beside them, since an empty caption hallucinates nothing (all empty: chair_i is no number). Truth: COCO's instances of the
 picture, plus what the human captions name. References: an instances JSON, or a folder with instances*.json, captions*.json, synonyms.txt."""
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from visift.core import coco_words
 from visift.core.errors import DataError
 from visift.core.files import read_json
@@ -16,7 +18,7 @@ from visift.core.types import get
 from visift.evals import metrics
 from visift.evals.load_answers import llava, own_or, source
 from visift.evals.parse import HEAD
-from visift.evals.task import Files, Question, Task, Verdict
+from visift.evals.task import Files, Question, Task, Total, Verdict
 
 PROMPT = "Please describe this image in detail."
 
@@ -62,10 +64,16 @@ def ask(files: Files) -> list[Question]:
 
 
 def only_captioned(read: Any) -> Any:
-    """Pictures of the annotation file that nobody captioned were not asked."""
+    """Pictures of an annotation file that nobody captioned were not asked; those of a question dataset were."""
 
     def reader(files: Files) -> Any:
         rows = read(files)
+        if files.questions is not None and (files.questions / "dataset.json").exists():
+            return rows
+        if not any(q.id in rows.replies for q in rows.questions):
+            raise DataError(
+                "captions no picture of the references", where=files.answers, remedy="compare their image ids"
+            )
         rows.left_out["picture without a caption"] = sum(q.id not in rows.replies for q in rows.questions)
         rows.questions = [q for q in rows.questions if q.id in rows.replies]
         return rows
@@ -87,12 +95,15 @@ def judge(question: Question, said: Any) -> Verdict:
     wrong = [c for c in named if c not in truth]
     parts = {"n": 1.0, "captions": float(bool(wrong)), "mentions": float(len(named)), "wrong": float(len(wrong)),
              "found": float(len(truth & set(named))), "there": float(len(truth))}  # fmt: skip
-    return Verdict(
-        float(not wrong),
-        "not there: " + ", ".join(sorted(set(wrong))) if wrong else "all there",
-        parts,
-        said is not None,
-    )
+    if said is None:
+        return Verdict(0.0, "says nothing", parts, False)
+    return Verdict(float(not wrong), "not there: " + ", ".join(sorted(set(wrong))) if wrong else "all there", parts)
+
+
+def _share_of_mentions(groups: Any) -> Any:
+    """nan where nothing is mentioned."""
+    s = groups[""]
+    return np.where(s["mentions"] > 0, metrics.ratio(s["wrong"], s["mentions"]), np.nan)
 
 
 TASK = Task(
@@ -100,6 +111,6 @@ TASK = Task(
     readers={"visift": only_captioned(own_or(ask)),
              "llava": only_captioned(llava(ask, lambda row: str(number(row.get("image") or row.get("image_id") or row["question_id"]))))},
     parsers={"default": read}, judge=judge, metrics=(),
-    totals=(metrics.total_rate("chair_i", "wrong", "mentions"), metrics.total_rate("chair_s", "captions"), metrics.total_rate("recall", "found", "there")),
+    totals=(Total("chair_i", _share_of_mentions, ("wrong", "mentions")), metrics.total_rate("chair_s", "captions"), metrics.total_rate("recall", "found", "there")),
     headline="chair_i", ask=ask,
 )  # fmt: skip
