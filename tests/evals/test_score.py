@@ -92,6 +92,21 @@ def test_up_to_a_percent_unscored_is_reported_more_withholds_the_headline(existe
     result = score("pope", many, questions=existence)
     assert result["metrics"]["f1"]["value"] is None and "66 of 720" in result["metrics"]["f1"]["withheld"]
     assert json.dumps(result, allow_nan=False)
+    groups = result["groups"]
+    assert groups["random"]["f1"]["value"] is None and "66 of 240" in groups["random"]["f1"]["withheld"]
+    assert groups["adversarial"]["f1"]["value"] == pytest.approx(2 / 3)
+
+
+def test_what_a_score_withholds_is_not_compared(existence, tmp_path):
+    """Half of the requests failed, those whose answer would have been no: what is left says nothing of the whole."""
+    for name, say in (("all", lambda c: "Yes"), ("half", lambda c: "Yes" if c.reference == "Yes" else None)):
+        answers = samples.answer_all(tmp_path / f"{name}.jsonl", existence, say)
+        score("pope", answers, questions=existence, out=tmp_path / name)
+    for a, b, side in (("all", "half", "B"), ("half", "all", "A")):
+        found = compare(tmp_path / a, tmp_path / b, draws=200)
+        assert all(row["difference"] is None and row["p"] is None for row in found["metrics"].values())
+        assert found["metrics"]["f1"]["withheld"].startswith(f"{side}: 360 of 720 questions are unscored")
+        assert json.dumps(found, allow_nan=False)
 
 
 def test_rows_are_joined_by_id_never_by_position(existence, tmp_path):

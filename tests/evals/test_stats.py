@@ -69,6 +69,15 @@ def test_paired_bootstrap_sees_what_unpaired_intervals_hide():
     assert stats.paired_bootstrap(a, a, lambda s: s[..., 0] / s[..., 1]).p == 1.0
 
 
+def test_one_picture_proves_nothing():
+    """Resampling one picture gives the same difference every time: that is no certainty."""
+    a, b = np.array([[1.0, 3.0]]), np.array([[2.0, 3.0]])
+    found = stats.paired_bootstrap(a, b, lambda s: s[..., 0] / s[..., 1])
+    assert found.value == pytest.approx(1 / 3) and found.p == 1.0 and found.low < 0 < found.high
+    ten = stats.paired_bootstrap(a.repeat(10, 0), b.repeat(10, 0), lambda s: s[..., 0] / s[..., 1])
+    assert ten.p == pytest.approx(2 / 2**10)  # of a sign test: ten of ten
+
+
 def test_paired_means_of_independent_questions_is_the_paired_t_test():
     from scipy.stats import ttest_rel
 

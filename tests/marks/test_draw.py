@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from legibility import read_numbers
 from PIL import Image
 
 from visift.core.errors import DataError, UsageError
 from visift.core.types import Region, Scene, TaggedPicture
 from visift.marks import lay_out, tag
 from visift.marks.draw import glyph, looks_for
-from visift.marks.legibility import read_numbers
 from visift.sources.coco import CocoSource
 from visift.sources.pictures import jpeg_bytes
 from visift.sources.source import Source

@@ -325,6 +325,14 @@ def test_another_run_in_the_same_folder_is_refused(base: Path, mixed: Path, tmp_
         train(str(base), [mixed], "align", tmp_path / "run", changed(steps=2))
 
 
+def test_a_training_that_could_not_begin_locks_nothing(base: Path, mixed: Path, tmp_path: Path) -> None:
+    """Its errors tell what to change; the corrected command must be welcome in the same folder."""
+    for wrong in ({"max_length": 30}, {"micro_batch": 3}):
+        with pytest.raises(VisiftError):
+            train(str(base), [mixed], "align", tmp_path / "run", changed(steps=1, **wrong))
+    assert train(str(base), [mixed], "align", tmp_path / "run", changed(steps=1))["steps"] == 1
+
+
 def test_rows_that_are_too_long_are_counted_and_stop_the_run_when_many(base: Path, mixed: Path, tmp_path: Path) -> None:
     with pytest.raises(VisiftError, match=r"of 16 rows cannot be used, the first \(tiny-.*more than max_length 30"):
         train(str(base), [mixed], "align", tmp_path / "a", changed(max_length=30))

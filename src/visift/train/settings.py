@@ -46,9 +46,11 @@ class TrainSettings(BaseModel):
     vpgc_layer: int | None = Field(None, ge=0)  # the block before which a new VPG-C adapter works; None = the middle
     vpgc_guidance: Literal["prompt", "zero", "shuffled"] = "prompt"
     gradient_checkpointing: bool = False
+    micro_batch: int = Field(
+        0, ge=0
+    )  # rows at once in a process, which sums in another order; 0 = the whole share of the batch
 
     # How it runs, not what is learnt
-    micro_batch: int = Field(0, ge=0)  # rows at once in a process; 0 = the whole share of the batch
     save_every: int = Field(200, ge=1)  # steps
     log_every: int = Field(1, ge=1)
     workers: int = Field(0, ge=0)  # processes that prepare batches
