@@ -106,6 +106,24 @@ def appending(path: Path) -> Iterator[Callable[[bytes], None]]:
             f.close()
 
 
+def cut_log(path: Path, step: int) -> None:
+    """Keep the lines of a log of steps (JSONL) up to `step`, from which a run goes on, without the one that a kill or a full disk
+    tore. Raises DataError for a line that neither leaves."""
+    if not path.exists():
+        return
+    whole, newline, torn = path.read_bytes().rpartition(b"\n")
+    if torn:
+        write_atomic(path, whole + newline)
+    kept = []
+    for number, row in read_jsonl(path):
+        if not isinstance(row, dict) or type(row.get("step")) is not int:
+            remedy = "remove the line; the run goes on without it"
+            raise DataError("is no logged step", where=f"{path}:{number}", remedy=remedy)
+        if row["step"] <= step:
+            kept.append(json.dumps(row) + "\n")
+    write_atomic(path, "".join(kept))
+
+
 def _unwritable(path: Path, e: OSError) -> VisiftError:
     return VisiftError(
         f"cannot write ({e.strerror or e})",

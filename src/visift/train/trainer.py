@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from visift.core.errors import DataError, UsageError, VisiftError
-from visift.core.files import appending, read_jsonl, write_atomic
+from visift.core.errors import UsageError, VisiftError
+from visift.core.files import appending, cut_log
 from visift.core.progress import Ticker
 from visift.models import vpgc
 from visift.train import checkpoint, sharding
@@ -57,12 +57,8 @@ class StepLog(TrainerCallback):
         self.work, self.peak = Work(0.0, 0.0), 0.0  # of all devices, operations a second; 0 = not known
         self.joint = False  # the loss is the sum of the datasets' means
         self.clear()
-        if path.exists() and int(os.environ.get("RANK", "0")) == 0:
-            whole, newline, torn = path.read_bytes().rpartition(b"\n")
-            if torn:
-                write_atomic(path, whole + newline)
-            rows = [row for number, row in read_jsonl(path) if _step(row, f"{path}:{number}") <= resumed_at]
-            write_atomic(path, "".join(json.dumps(row) + "\n" for row in rows))
+        if int(os.environ.get("RANK", "0")) == 0:
+            cut_log(path, resumed_at)
 
     def _over_processes(self) -> None:
         """Sums what the processes saw of this step."""
@@ -105,12 +101,6 @@ class StepLog(TrainerCallback):
             add(json.dumps(row).encode() + b"\n")
         self.tick(1, note_of(row))
         self.clear()
-
-
-def _step(row: Any, where: str) -> int:
-    if not isinstance(row, dict) or type(row.get("step")) is not int:
-        raise DataError("is no logged step", where=where, remedy="remove the line; the run goes on without it")
-    return int(row["step"])
 
 
 def note_of(row: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from torch import nn
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from visift.core.errors import UsageError, VisiftError
-from visift.core.files import appending, read_json, write_atomic, write_json
+from visift.core.files import appending, cut_log, read_json, write_atomic, write_json
 from visift.core.progress import progress
 from visift.core.seeds import seed_of
 from visift.models.builtin import signs
@@ -290,6 +290,7 @@ class Watch:
 
     def __init__(self, out: Path, settings: PretrainSettings, start: int) -> None:
         self.log = out / "pretrain_log.jsonl"
+        cut_log(self.log, start)
         self.bar = progress("pretrain", settings.steps, "steps", done=start)
         self.processes, self.sums, self.steps = settings.processes, Counter[str](), Counter[str]()
 
