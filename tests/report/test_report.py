@@ -108,6 +108,16 @@ def test_every_score_and_difference_stands_on_the_page(run: Path, page: str) -> 
     assert "listing − control, Tag listing: +" in text and "listing − control, Counting (may fall by 0.05): " in text
 
 
+def test_lengths_of_answers_stand_on_the_page_where_they_were_measured(run: Path, page: str, tmp_path: Path) -> None:
+    assert 'id="lengths"' not in page
+    found = {"a": 9.5, "b": 2.25, "difference": -7.25, "low": -8.0, "high": -6.5, "p": 0.001, "method": "paired t"}
+    row = {"model": "one-form", "task": "caption-after-short", "than_task": "caption", "n": 50, "clusters": 50}
+    summary = read_json(run / "summary.json") | {"lengths": [row | {"metrics": {"words": found, "short": found}}]}
+    write_json(tmp_path / "summary.json", summary)
+    text = "".join(Tags(write_report(tmp_path).read_text()).text)
+    assert "one-form: caption-after-short (2.2) − caption (9.5)" in text and f"{number(-7.25, True)}" in text
+
+
 def test_marks_of_a_scene_agree_with_the_score(run: Path) -> None:
     """Right and wrong per number come from items.jsonl: their share must be the score it states."""
     groups = scene_groups(Run(run))

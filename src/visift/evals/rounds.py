@@ -206,7 +206,7 @@ def _placed(row: Any) -> Any:
 
 
 def lengths(answers: Sequence[Answer]) -> dict[str, Any]:
-    """Mean words of every round (the last is the answer), and the share of last answers of at most three words, with intervals."""
+    """Mean words of every round (the last is the answer), and the share of last answers of at most three words."""
     kept = [a for a in answers if a.finish != "error"]
     rounds = [[len(h["text"].split()) for h in a.history if h["role"] == "assistant"] for a in kept]
     earlier = [float(np.mean([w for w in column if w is not None])) for column in zip_longest(*rounds)]

@@ -50,6 +50,7 @@ def write_report(run: Path, out: Path | None = None) -> Path:
         table=table_rows([(m, found.scores[m]) for m in found.models], found.tasks),
         differences=difference_blocks(comparisons, found.series, ordered_tasks(order)),
         comparisons=sorted(comparisons, key=lambda r: order.index(str(r.get("task")))),
+        lengths=length_rows(found),
         plots=loss_plots(found),
         controls=controls(found),
         disagreements=run_disagreements(found),
@@ -84,6 +85,19 @@ def score_blocks(run: Run) -> list[Block]:
         block = with_baseline(score_block(task, metric, scores), run.scores[having[0]][task])
         blocks.append(block)
     return thin_axes(blocks)
+
+
+def length_rows(run: Run) -> list[dict[str, Any]]:
+    """How long the answers are after earlier rounds and to the same questions alone, as rows of the table of differences."""
+    rows = []
+    for row in run.listed("lengths"):
+        for name, what in (("words", "words of the answer"), ("short", "answers of at most 3 words")):
+            found = row["metrics"][name]
+            given = {k: found[k] for k in ("low", "high", "p", "method")} | {k: row[k] for k in ("n", "clusters")}
+            a, b = (f"{found[k]:.1f}" if name == "words" else f"{found[k]:.2f}" for k in ("a", "b"))
+            sides = {"a": f"{row['than_task']} ({a})", "b": f"{row['model']}: {row['task']} ({b})"}
+            rows.append({"task": row["task"], "metric": what, "delta": found["difference"], **sides, **given})
+    return rows
 
 
 def _about(model: str, recipe: Any) -> str:
