@@ -198,28 +198,29 @@ def test_real_interleaved_chats_come_back_unchanged(tmp_path: Path, data: Path, 
                 assert (Path(report["image_root"]) / path).read_bytes() == (data / "mantis_chat" / path).read_bytes()
 
 
-def test_a_dataset_of_ours_takes_its_pictures_along(tmp_path: Path, root: Path) -> None:
-    """Drawn pictures and those under a root end up below one image root, in every format."""
+@pytest.mark.parametrize(("name", "outside"), [("coco", "coco"), ("images", "originals")])
+def test_a_dataset_of_ours_takes_its_pictures_along(tmp_path: Path, root: Path, name: str, outside: str) -> None:
+    """Drawn pictures and those under a root end up below one image root, in every format; also where both are called alike."""
     from visift.core.dataset import Made, build
 
     out = tmp_path / "ours"
-    (out / "images").mkdir(parents=True)
-    (out / "images/drawn.png").write_bytes(png(9))
-    drawn = Picture("images/drawn.png", hashlib.sha256(png(9)).hexdigest(), 4, 3)
-    rooted = replace(picture(1), path="coco:a/1.png")
+    (out / "images/a").mkdir(parents=True)
+    (out / "images/a/1.png").write_bytes(png(9))
+    drawn = Picture("images/a/1.png", hashlib.sha256(png(9)).hexdigest(), 4, 3)
+    rooted = replace(picture(1), path=f"{name}:a/1.png")
     provenance = Provenance("listing", ("coco:1",), ("CC BY 2.0",), 3, "listing/01", "rules")
     made = Conversation("c", (drawn, rooted), (user(0, "x", 1), assistant("1. a", "list")), provenance, {"n": 1})
-    build(out, kind="listing", items=[0], make=lambda _: Made([made]), settings={}, roots={"coco": str(root)})
-    expected = replace(made, images=(drawn, replace(rooted, path="coco/a/1.png")))
-    for name in FORMATS:
-        target = tmp_path / {"webdataset": "w", "parquet": "m.parquet"}.get(name, f"{name}.json")
-        report = convert(out, name, target)
-        unpacked = Path(report["image_root"]) if report["image_root"] else tmp_path / f"{name}-unpacked"
+    build(out, kind="listing", items=[0], make=lambda _: Made([made]), settings={}, roots={name: str(root)})
+    expected = replace(made, images=(drawn, replace(rooted, path=f"{outside}/a/1.png")))
+    for to in FORMATS:
+        target = tmp_path / {"webdataset": "w", "parquet": "m.parquet"}.get(to, f"{to}.json")
+        report = convert(out, to, target)
+        unpacked = Path(report["image_root"]) if report["image_root"] else tmp_path / f"{to}-unpacked"
         assert list(read(target, pictures=unpacked)) == [expected]
-        assert (unpacked / "images/drawn.png").read_bytes() == png(9) and (
-            unpacked / "coco/a/1.png"
+        assert (unpacked / "images/a/1.png").read_bytes() == png(9) and (
+            unpacked / f"{outside}/a/1.png"
         ).read_bytes() == png(1)
-        assert convert(out, name, target) == report  # again, over what is there
+        assert convert(out, to, target) == report  # again, over what is there
     (root / "a/1.png").unlink()
     with pytest.raises(DataError, match=r"missing|cannot be read"):
         convert(out, "llava", tmp_path / "again.json")

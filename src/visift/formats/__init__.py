@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from visift.core.errors import DataError, UsageError
-from visift.core.files import under
+from visift.core.files import sha256_bytes, under
 from visift.core.types import Conversation, Picture
 from visift.formats import messages, parquet, placeholder, webdataset
 from visift.formats.normal import normal
@@ -137,6 +137,16 @@ def _resolve(conversation: Conversation, root: Path, where: str) -> None:
             )
 
 
+def _bytes(picture: Picture, locate: Callable[[Picture], Path], where: str) -> bytes:
+    path = locate(picture)
+    data = read_picture(path, where)
+    if picture.sha256 and sha256_bytes(data) != picture.sha256:
+        raise DataError(
+            f"{path} is not the picture that the row was made of", where=where, remedy="fetch or make it again"
+        )
+    return data
+
+
 def write(
     out: Path,
     conversations: Iterable[Conversation],
@@ -163,7 +173,7 @@ def write(
             try:
                 row = encode(c)
                 blobs = (
-                    [read_picture(locate(p), f"conversation {c.id}") for p in normal(c).images]
+                    [_bytes(p, locate, f"conversation {c.id}") for p in normal(c).images]
                     if embedding and locate
                     else []
                 )

@@ -91,10 +91,18 @@ def _ticked(stream: Iterator[Conversation], tick: Callable[[int], None]) -> Iter
         tick(1)
 
 
+OWN = "images"  # where a dataset keeps the pictures it drew; the sources' own roots are often called that, too
+ORIGINALS = "originals"  # what such a root is called outside
+
+
 def _renamed(conversation: Conversation) -> Conversation:
-    """`NAME:relative` becomes `NAME/relative`: outside, all pictures have one root."""
-    images = tuple(replace(p, path=p.path.replace(":", "/", 1)) for p in conversation.images)
-    return conversation.with_images(images)
+    """`NAME:relative` becomes `NAME/relative`, `images:relative` becomes `originals/relative`: outside, all pictures have one root."""
+
+    def outside(path: str) -> str:
+        name, colon, rest = path.partition(":")
+        return f"{ORIGINALS if name == OWN else name}/{rest}" if colon else path
+
+    return conversation.with_images(tuple(replace(p, path=outside(p.path)) for p in conversation.images))
 
 
 def _placed(dataset: Dataset, folder: Path, fault: Callable[[str, DataError], None]) -> Iterator[Conversation]:
@@ -114,11 +122,15 @@ def _locate_under(folder: Path) -> Callable[[Picture], Path]:
 
 
 def _locate_named(dataset: Dataset) -> Callable[[Picture], Path]:
-    """The way back from `NAME/relative` to the dataset's own `NAME:relative`."""
+    """The way back from `_renamed`. Raises UsageError where two roots would have one name outside."""
+    if {OWN, ORIGINALS} <= dataset.roots.keys():
+        raise UsageError(f"has image roots {OWN!r} and {ORIGINALS!r}, which would fall together", where=dataset.path)
 
     def locate(picture: Picture) -> Path:
         name, _, rest = picture.path.partition("/")
-        inside = name == "images" and name not in dataset.roots
-        return dataset.picture_path(picture if inside else replace(picture, path=f"{name}:{rest}"))
+        if name == OWN:
+            return dataset.picture_path(picture)
+        root = OWN if name == ORIGINALS and OWN in dataset.roots else name
+        return dataset.picture_path(replace(picture, path=f"{root}:{rest}"))
 
     return locate
