@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image
 from visift.core.errors import DataError, UsageError
 from visift.core.types import encode_rle
 from visift.sources.coco import CocoSource
+from visift.synth.dialog.known import Known
 
 
 def coco(**changes: Any) -> dict[str, Any]:
@@ -117,12 +119,34 @@ def test_a_bad_annotation_is_a_fault_of_its_scene(tmp_path: Path) -> None:
         {"id": 23, "image_id": 3, "category_id": 1},
         {"id": 24, "image_id": 3, "category_id": 1, "bbox": [0, 0, 1, 1], "segmentation": "x"},
         {"id": 25, "image_id": 3, "category_id": None, "bbox": [0, 0, 1, 1]},
-        {"id": 26, "image_id": 3, "category_id": 1, "bbox": [0, 0, 1, 1], "segmentation": []},
     ]
     scene = list(source(tmp_path, coco(annotations=good + bad)))[1]
     assert [r.id for r in scene.regions] == ["coco-ann:11", "coco-ann:13"]
-    assert [name for name, _ in scene.faults] == [f"coco-ann:{k}" for k in range(20, 27)]
+    assert [name for name, _ in scene.faults] == [f"coco-ann:{k}" for k in range(20, 26)]
     assert all(reason for _, reason in scene.faults)
+    assert scene.uncounted == ("dog", "wine glass")  # those of no category may be anything
+
+
+def test_what_an_annotation_that_was_left_out_shows_is_neither_counted_nor_absent(tmp_path: Path) -> None:
+    good = coco()["annotations"]
+    left_out = {"id": 20, "image_id": 3, "category_id": 2, "bbox": None}
+    scene = list(source(tmp_path, coco(annotations=[*good, left_out])))[1]
+    known = Known(scene, ("dog", "wine glass", "zebra"))
+    assert scene.uncounted == ("wine glass",) and "wine glass" not in known.counts and known.counts["dog"] == 1
+    dogless = Known(replace(scene, regions=(), uncounted=("dog",), absent=("dog", "zebra")))
+    assert dogless.absent == ["zebra"]
+
+
+def test_boxes_without_outlines_and_repeated_ids_are_regions_of_their_own(tmp_path: Path) -> None:
+    boxes = [
+        {"id": i, "image_id": 3, "category_id": 1, "bbox": [k, 0, 5, 5], "segmentation": []}
+        for k, i in enumerate((7, 7, 0, 7))
+    ]
+    missing = [{"image_id": 3, "category_id": 1, "bbox": [k, 9, 5, 5]} for k in range(2)]
+    scene = list(source(tmp_path, coco(annotations=boxes + missing)))[1]
+    ids = ["coco-ann:7", "coco-ann:7~2", "coco-ann:0", "coco-ann:7~3", "coco-ann:?", "coco-ann:?~2"]
+    assert [r.id for r in scene.regions] == ids and not scene.faults
+    assert all(r.segmentation is None and r.mask(30, 40).sum() == 25 for r in scene.regions[:1])
 
 
 @pytest.mark.parametrize(

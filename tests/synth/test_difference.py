@@ -20,6 +20,7 @@ from visift.core.errors import DataError, UsageError, VisiftError
 from visift.core.seeds import rng
 from visift.core.types import Region, Scene, decode_rle
 from visift.sources.tabletop import COLOURS, SHAPES, Tabletop
+from visift.synth import difference as module
 from visift.synth import difference_words as words
 from visift.synth.difference import SET_SIZES, neighbours
 from visift.synth.difference_edits import EDITS, Edit, canvas_of, donors_of, visible
@@ -149,6 +150,23 @@ def test_bytes_depend_on_the_seed_alone(tmp_path):
     cards = [synthesise("difference", SOURCE, tmp_path / name, limit=4, seed=seed) for name, seed in
              (("a", 1), ("b", 1), ("c", 2))]  # fmt: skip
     assert cards[0]["content_sha256"] == cards[1]["content_sha256"] != cards[2]["content_sha256"]
+
+
+def test_canvases_are_kept_by_bytes_and_change_none(tmp_path, monkeypatch):
+    """Down to one at a time: what is made anew is the same."""
+
+    def kept():
+        return [c.image.nbytes + sum(t.mask.nbytes for t in c.things) for c in module._CANVASES.values()]
+
+    module._CANVASES.clear()
+    cards = [synthesise("difference", SOURCE, tmp_path / "all", limit=4)]
+    assert len(kept()) > 3
+    size = max(kept())
+    for number in (3, 1, 0):
+        monkeypatch.setattr(module, "HELD", number * size, raising=False)
+        cards.append(synthesise("difference", SOURCE, tmp_path / str(number), limit=4))
+        assert len(kept()) == 1 or sum(kept()) <= number * size
+    assert len({card["content_sha256"] for card in cards}) == 1
 
 
 @pytest.mark.integration

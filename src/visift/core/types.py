@@ -118,8 +118,8 @@ class Scene:
 
     `root` names an image root of the source and `path` lies under it. `faults` are annotations that the source left out:
     id and reason each; whoever makes something of the scene counts them as rejected. `absent` names what annotators
-    looked for in this picture and did not find, `uncounted` the categories of which it may hold more than the regions say
-    (both LVIS); `asked` is what question files ask about it.
+    looked for in this picture and did not find (LVIS), `uncounted` the categories of which it may hold more than the regions
+    say, or some where they say none (LVIS, and where an annotation was left out); `asked` is what question files ask about it.
     """
 
     id: str

@@ -11,6 +11,7 @@ import json
 import math
 import re
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -146,12 +147,14 @@ class CocoSource:
         identity, path, width, height, licence = index.pictures[number]
         regions: list[Region] = []
         faults: list[tuple[str, str]] = []
+        absent, uncounted = index.unsure.get(identity, ((), ()))
         if index.instances:
             for row in index.instances.of(handles["instances"], number):
                 try:
                     regions.append(region_from(row, index.categories))
                 except DataError as e:
                     faults.append((e.where, e.what))
+                    uncounted += _names_of(row, index.categories)
         for row in index.lvis.of(handles["lvis"], number) if index.lvis else ():
             if row.get("category_id") in index.lvis_categories:
                 try:
@@ -160,6 +163,7 @@ class CocoSource:
                     )
                 except DataError as e:
                     faults.append((e.where, e.what))
+                    uncounted += _names_of(row, index.lvis_categories)
         if index.panoptic:
             for row in index.panoptic.of(handles["panoptic"], number):
                 try:
@@ -176,12 +180,29 @@ class CocoSource:
             else:
                 faults.append((f"coco-caption:{row.get('id', '?')}", "field 'caption' is no text"))
         return Scene(
-            f"coco:{identity}", self.root, path, width, height, licence, tuple(regions), tuple(captions), tuple(faults),
-            *index.unsure.get(identity, ((), ())),
+            f"coco:{identity}", self.root, path, width, height, licence, _told_apart(regions), tuple(captions), tuple(faults),
+            tuple(n for n in absent if n not in uncounted), tuple(dict.fromkeys(uncounted)),
         )  # fmt: skip
 
     def open(self, scene: Scene) -> Image.Image:
         return open_rgb(under(self.images, scene.path), (scene.width, scene.height))
+
+
+def _names_of(row: dict[str, Any], categories: dict[int, tuple[str, bool]]) -> tuple[str, ...]:
+    """What an annotation that was left out may be of: its category, or any where it names none."""
+    known = categories.get(row["category_id"]) if isinstance(row.get("category_id"), int) else None
+    return (known[0],) if known else tuple(name for name, _ in categories.values())
+
+
+def _told_apart(regions: list[Region]) -> tuple[Region, ...]:
+    """Files put together from others repeat annotation ids, some have none: within a scene each region is one."""
+    seen: Counter[str] = Counter()
+    found = []
+    for region in regions:
+        seen[region.id] += 1
+        again = seen[region.id]
+        found.append(region if again == 1 else replace(region, id=f"{region.id}~{again}"))
+    return tuple(found)
 
 
 def region_from(row: dict[str, Any], categories: dict[int, tuple[str, bool]]) -> Region:
@@ -198,8 +219,8 @@ def region_from(row: dict[str, Any], categories: dict[int, tuple[str, bool]]) ->
     segmentation = row.get("segmentation")
     if segmentation is not None and not isinstance(segmentation, list | dict):
         raise DataError("field 'segmentation' is neither polygons nor RLE", where=name)
-    if isinstance(segmentation, list) and not segmentation:
-        raise DataError("field 'segmentation' is empty", where=name)
+    if segmentation == []:  # as exporters of boxes write it
+        segmentation = None
     # COCO has no attributes; what other tools keep there ("occluded", a rotation) is no part of a name, but size and colour are
     told = row["attributes"] if isinstance(row.get("attributes"), dict) else {}
     attributes = {k: told[k] for k in ("size", "colour") if isinstance(told.get(k), str)}

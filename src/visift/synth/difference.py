@@ -29,6 +29,7 @@ from visift.synth.frame import Kind, Task, file_stem, provenance, row_id
 NEIGHBOURS = 8  # scenes that lend things to one another
 SET_SIZES = (3, 6)  # pictures of a set
 TRIES = 8  # edits tried for one that can be seen
+HELD = 256_000_000  # bytes of canvases kept
 
 
 def neighbours(scenes: Iterable[Scene], number: int = NEIGHBOURS) -> Iterator[tuple[Scene, ...]]:
@@ -101,7 +102,9 @@ def _canvas(task: Task, scene: Scene) -> Canvas:
     found = _CANVASES.get(key)
     if found is None:
         found = _CANVASES[key] = canvas_of(scene, np.array(task.source.open(scene)), task.options["targets"])
-        while len(_CANVASES) > 2 * NEIGHBOURS:
+        while len(_CANVASES) > 1 and (
+            len(_CANVASES) > 2 * NEIGHBOURS or sum(c.nbytes for c in _CANVASES.values()) > HELD
+        ):
             _CANVASES.popitem(last=False)
     return found
 

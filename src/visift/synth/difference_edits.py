@@ -81,6 +81,10 @@ class Canvas:
         return self.scene.width * self.scene.height
 
     @property
+    def nbytes(self) -> int:
+        return self.image.nbytes + sum(thing.mask.nbytes for thing in self.things)
+
+    @property
     def taken(self) -> np.ndarray:
         """bool (H, W): where things stand, crowds and regions without a mask by their boxes."""
         found = np.zeros((self.scene.height, self.scene.width), bool)

@@ -122,6 +122,8 @@ def definite(region: Region, scene: Scene, edit: Edit | None = None) -> str:
     """
     others = [r for r in scene.regions if r.name == region.name and not (edit and r.id == _id(edit))]
     where = place(region, scene)
+    if region.category in scene.uncounted:
+        return f"one of the {many(region.name)} {where}" if others else f"{a(region.name)} {where}"
     if not others:
         return f"the {spoken(region.name)}"
     if any(place(r, scene) == where or r.crowd for r in others):

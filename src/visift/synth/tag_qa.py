@@ -91,7 +91,7 @@ def absent_names(scene: Scene, categories: Sequence[str]) -> list[str]:
     if any(region.attributes for region in scene.regions):
         crossed = [" ".join([*a.attributes.values(), b.category]) for a in scene.regions for b in scene.regions]
         return [name for name in dict.fromkeys(crossed) if name not in present]
-    return [name for name in categories if name not in present]
+    return [name for name in categories if name not in present and name not in scene.uncounted]
 
 
 def draw_rounds(gen: Gen, view: View) -> list[Round]:

@@ -83,7 +83,7 @@ class Known:
         said = " ".join(self.scene.captions).lower()
         closed = [n for n in self.categories if n not in STUFF] if there else []
         alike = lookalikes(there)
-        names = dict.fromkeys([*self.scene.absent, *closed])
+        names = [n for n in dict.fromkeys([*self.scene.absent, *closed]) if n not in self.scene.uncounted]
         return [n for n in names if n not in there and n not in alike and spoken(n).lower() not in said]
 
     @cached_property
