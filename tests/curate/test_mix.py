@@ -206,6 +206,21 @@ def test_a_wrong_recipe_is_bad_usage(place: Path, changes: dict[str, Any], messa
         mix(recipe(place, **changes), place / "out")
 
 
+def test_two_roots_of_one_name_are_refused(place: Path) -> None:
+    """Ours keeps its root `plain` as `ours.plain`: a foreign source of that name would lend it its pictures, or take them."""
+    (place / "other").mkdir()
+    for k in range(5):
+        photograph(20 + k, (160, 120)).save(place / f"other/{k}.png")
+    foreign = {"name": "ours.plain", "path": "llava.json", "image_root": "other"}
+    for sources in ([{"name": "ours", "path": "ours"}, foreign], [foreign, {"name": "ours", "path": "ours"}]):
+        with pytest.raises(UsageError, match=f"sources {sources[0]['name']} and {sources[1]['name']} both"):
+            mix(recipe(place, sources=sources), place / "out")
+    assert not (place / "out").exists()
+    foreign["image_root"] = "pictures"  # the same folder: the same picture, whichever is meant
+    data = mix(recipe(place, sources=[{"name": "ours", "path": "ours"}, foreign]), place / "out")
+    assert data["roots"]["ours.plain"] == str(place / "pictures")
+
+
 def test_what_cannot_be_read_is_named(place: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         mix(place / "absent.yaml", place / "out")

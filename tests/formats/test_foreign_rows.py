@@ -51,6 +51,35 @@ def test_llava_with_one_picture_and_with_several() -> None:
     assert shape(decode({"image": ["a.jpg", "b.jpg"], "conversations": two}, "llava")) == [[0, "\n", 1], ["Two."]]
 
 
+@pytest.mark.parametrize("name", ["llava", "sharegpt", "chat"])
+def test_fields_of_a_turn_never_replace_its_text_or_role(name: str) -> None:
+    """They stand in the turn where the format has no such field, else aside; on the way back all are where they were."""
+    start = {
+        "id": "1",
+        "conversation": [Q | {"weight": 0.5}, A | {"value": 3, "from": "gpt-4", "weight": 1}],
+        "images": [],
+    }
+    if name == "chat":
+        turns = [{"from": "human", "value": "What?", "weight": 0.5}]
+        turns.append({"from": "gpt", "value": "This.", "role": 5, "content": None})
+        start = {"id": "1", "conversations": turns}
+    first = "llava" if name == "chat" else "chat"
+    c = decode(start, first)
+    row = json.loads(json.dumps(TEXT[name][1](c)))
+    there = decode(row, name)
+    assert [(t.role, t.text) for t in there.turns] == [("user", "What?"), ("assistant", "This.")]
+    assert there == c and TEXT[first][1](there) == start
+    turns = row["conversation" if name == "chat" else "conversations"]
+    assert turns[0]["weight"] == 0.5 and row["visift"]["meta"] == {"turn_fields": c.meta["turn_fields"]}
+
+
+def test_turn_fields_that_are_none_are_named_or_kept() -> None:
+    c = decode({"id": "1", "conversation": [Q, A], "turn_fields": {"9": {"x": 1}}}, "chat")
+    assert decode(TEXT["chat"][1](c), "chat") == c
+    with pytest.raises(DataError, match="'0' is int"):
+        TEXT["chat"][1](decode({"id": "1", "conversation": [Q, A], "turn_fields": {"0": 5}}, "chat"))
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

@@ -132,6 +132,31 @@ def test_refusals_are_fatal(code: int) -> None:
         assert server.calls == 1, "after a refusal nothing more is sent"
 
 
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ({"error": {"message": "The response was filtered", "type": None, "param": "prompt", "code": "content_filter"}}, "filtered"),
+        ({"error": {"message": "unsupported", "type": "invalid_request_error", "code": "invalid_image_format"}}, "unsupported"),
+        ({"error": {"message": "cannot be read", "type": "image_parse_error", "code": 400}}, "cannot be read"),
+        ({"error": "inappropriate", "code": "data_inspection_failed"}, "inappropriate"),
+    ],
+)  # fmt: skip
+def test_refusal_of_one_picture_is_no_refusal_of_all(body: dict[str, object], why: str) -> None:
+    with serving(lambda n, _: ("status", 400, {}, body) if n == 0 else "fine") as server:
+        with Client(server.url, limits=QUICK, price=Price(0, 1_000_000), max_cost=100) as client:
+            refused, other = client.ask_all(ask(text, max_tokens=40) for text in "ab")
+            assert isinstance(refused, UnusableReply) and "400" in refused.what and why in refused.what
+            assert not isinstance(other, UnusableReply) and other.text == "fine"
+            assert server.calls == 2 and client.spent == 40 + 10  # the filter may be paid for, and is not asked twice
+
+
+def test_refusal_with_such_a_code_but_another_status_is_fatal() -> None:
+    body = {"error": {"message": "no", "code": "content_filter"}}
+    with serving(lambda n, _: ("status", 403, {}, body)) as server, Client(server.url, limits=QUICK) as client:
+        with pytest.raises(RemoteError, match="403"):
+            client.ask(ask())
+
+
 def test_used_up_quota_is_fatal() -> None:
     body = {"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}
     with serving(lambda n, _: ("status", 429, {}, body)) as server, Client(server.url, limits=QUICK) as client:

@@ -59,7 +59,7 @@ def mix(recipe_path: Path, out: Path, roots: Mapping[str, str] | None = None) ->
     recipe = read_recipe(recipe_path)
     opened = [_open(source, out, roots or {}) for source in recipe.sources]
     plan = _plan(recipe, opened)
-    all_roots = {name: folder for o in opened for name, folder in o.roots.items()}
+    all_roots = _all_roots(opened, recipe_path)
     if (out / "dataset.json").exists():
         card = read_json(out / "dataset.json")
         if card.get("settings", {}).get("plan_sha256") == sha256_json(plan):
@@ -94,6 +94,20 @@ def mix(recipe_path: Path, out: Path, roots: Mapping[str, str] | None = None) ->
         )  # fmt: skip
     write_card(out)
     return card
+
+
+def _all_roots(opened: list[Opened], where: Path) -> dict[str, str]:
+    """The mixture's roots: name -> folder. Raises UsageError for two sources whose names and roots spell one name."""
+    found: dict[str, tuple[str, str]] = {}  # root name -> source, folder
+    for o in opened:
+        for name, folder in o.roots.items():
+            first, known = found.setdefault(name, (o.source.name, folder))
+            if Path(known).resolve() != Path(folder).resolve():
+                raise UsageError(
+                    f"the sources {first} and {o.source.name} both have an image root {name}: {known} and {folder}",
+                    where=where, remedy="give one of the two sources another name",
+                )  # fmt: skip
+    return {name: folder for name, (_, folder) in found.items()}
 
 
 def _plan(recipe: MixRecipe, opened: list[Opened]) -> dict[str, Any]:

@@ -91,8 +91,8 @@ def decode(row: Any, number: int, where: str, layout: Layout) -> Conversation:
         parts = split(get(entry, layout.text, str, at), seen)
         seen += sum(p.image is not None for p in parts)
         turns.append(Turn(SPEAKERS[speaker], tuple(parts)))
-        if len(entry) > 2:
-            odd[str(len(turns) - 1)] = {k: v for k, v in entry.items() if k not in (layout.role, layout.text)}
+        if fields := _others(entry, layout):
+            odd[str(len(turns) - 1)] = fields
     if seen != len(paths):
         raise DataError(
             f"{seen} {PLACEHOLDER} in the text, {len(paths)} pictures listed", where=where,
@@ -103,6 +103,11 @@ def decode(row: Any, number: int, where: str, layout: Layout) -> Conversation:
     if odd:
         meta["turn_fields"] = odd
     return assemble(name, paths, turns, extra=row.get(EXTRA), meta=meta, where=where)
+
+
+def _others(entry: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+    """The fields of a turn that are not the format's own."""
+    return {key: value for key, value in entry.items() if key not in (layout.role, layout.text)}
 
 
 def picture_paths(row: Mapping[str, Any], where: str) -> list[str]:
@@ -134,8 +139,9 @@ def encode(conversation: Conversation, layout: Layout) -> dict[str, Any]:
     meta = dict(c.meta)
     odd = get(meta, "turn_fields", dict, where, {})
     meta.pop("turn_fields", None)
+    others = {key: _others(get(odd, key, dict, where), layout) for key in map(str, range(len(c.turns))) if key in odd}
     turns = [
-        {layout.role: layout.roles[t.role], layout.text: join(t, f"{where}, turn {k + 1}"), **odd.get(str(k), {})}
+        {layout.role: layout.roles[t.role], layout.text: join(t, f"{where}, turn {k + 1}"), **others.get(str(k), {})}
         for k, t in enumerate(c.turns)
     ]
     number = meta.get("id", c.id)
@@ -151,7 +157,10 @@ def encode(conversation: Conversation, layout: Layout) -> dict[str, Any]:
     clash = row.keys() | {EXTRA, "system", *PICTURE_FIELDS, *MOVING, *TURN_FIELDS}
     row |= {key: value for key, value in meta.items() if key not in clash}
     held = extras(c, meta=False)
-    if inside := {key: value for key, value in meta.items() if key in clash}:
+    inside = {key: value for key, value in meta.items() if key in clash}
+    if others != odd:  # some would overwrite the format's own: all are kept aside too, and read back from there
+        inside["turn_fields"] = odd
+    if inside:
         held["meta"] = inside
     return row | ({EXTRA: held} if held else {})
 

@@ -94,8 +94,8 @@ class Client:
         """The reply, from the cache or the server; it is in the cache before it is returned.
 
         `usable` says why a text cannot be used: such replies, and empty or cut-off ones, are asked for again and never
-        cached. Raises UnusableReply when none came, RemoteError when the server refuses or cannot be reached,
-        BudgetError at the cap.
+        cached. Raises UnusableReply when none came or the server's filter refuses this one, RemoteError when the server
+        refuses or cannot be reached, BudgetError at the cap.
         """
         return self._wait(self._start(self._ask(request, usable)))
 
@@ -227,6 +227,9 @@ class Client:
                 return replace(reply, cost=cost), why
             except Failure as e:
                 cost, outcome = (bound if e.billed else 0.0), e.kind
+                raise
+            except UnusableReply:
+                outcome = "refused"  # at its bound: Azure charges for what its filter stops
                 raise
             except RemoteError:
                 cost, outcome = 0.0, "refused"

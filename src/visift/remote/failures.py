@@ -14,7 +14,7 @@ class BudgetError(RemoteError):
 
 
 class UnusableReply(DataError):
-    """This one question got no usable reply (empty, cut off, withheld, not in the form asked for); others may."""
+    """This one question got no usable reply (empty, cut off, withheld, refused, not in the form asked for); others may."""
 
 
 class Failure(Exception):

@@ -12,12 +12,20 @@ from urllib.parse import urlsplit
 import httpx
 
 from visift.core.errors import UsageError
-from visift.remote.failures import Failure, RemoteError
+from visift.remote.failures import Failure, RemoteError, UnusableReply
 from visift.remote.request import Reply
 
 MAX_BYTES = 16_000_000  # of one response; more is not a chat reply
 OVERLOADED = (429, 503, 529)
 PASSING = (408, 409, 425)  # besides 5xx
+UNWANTED = frozenset({  # with a 400: what is wrong is this one picture or text, others are taken
+    # filters, in order: Azure, OpenAI (two), DashScope
+    "content_filter", "content_policy_violation", "invalid_prompt", "data_inspection_failed",
+    # pictures: OpenAI's codes, without those for addresses (pictures are sent inline)
+    "image_content_policy_violation", "image_file_too_large", "image_parse_error", "image_too_large", "image_too_small",
+    "empty_image_file", "invalid_base64_image", "invalid_image", "invalid_image_format", "invalid_image_mode",
+    "unsupported_image", "unsupported_image_media_type",
+})  # fmt: skip
 REMEDIES = {
     400: "the server does not accept this request: does the model take pictures and this many tokens?",
     401: "is the API key set, and the right one?",
@@ -68,10 +76,11 @@ async def fetch(
 
 
 def read_reply(response: httpx.Response, data: bytes, key: str, secret: str) -> Reply:
-    """The reply in a response. Raises Failure where another sending may help, RemoteError where none will."""
+    """The reply in a response. Raises Failure where another sending may help, UnusableReply where only this question is
+    refused, RemoteError where all are."""
     body = _json(data)
     if response.status_code != 200:
-        raise _refusal(response, body, data, secret)
+        raise _refusal(response, body, data, key, secret)
     try:
         choice = body["choices"][0]
         text, finish = choice["message"].get("content"), choice.get("finish_reason")
@@ -97,7 +106,7 @@ def _count(value: Any) -> int:
     return max(0, int(value)) if isinstance(value, int | float) and math.isfinite(value) else 0
 
 
-def _refusal(response: httpx.Response, body: Any, data: bytes, secret: str) -> Exception:
+def _refusal(response: httpx.Response, body: Any, data: bytes, key: str, secret: str) -> Exception:
     status = response.status_code
     error = body.get("error") if isinstance(body, dict) else None
     message = error.get("message") if isinstance(error, dict) else error
@@ -110,6 +119,9 @@ def _refusal(response: httpx.Response, body: Any, data: bytes, secret: str) -> E
         return Failure("overload", what, retry_after=retry_after(response.headers.get("retry-after")))
     if status in PASSING or status >= 500:
         return Failure("server", what, retry_after=retry_after(response.headers.get("retry-after")))
+    said_in = [place for place in (error, body) if isinstance(place, dict)]  # some servers put it at the top
+    if status == 400 and any(str(place.get(name)) in UNWANTED for place in said_in for name in ("code", "type")):
+        return UnusableReply(what, where=f"request {key[:12]}")
     if 300 <= status < 400:
         return RemoteError(f"{what} (redirects are not followed)", remedy="give the final address")
     return RemoteError(what, remedy=REMEDIES.get(status, "the server does not accept this request"))

@@ -57,13 +57,18 @@ def everything(model: PointModel, image: Image.Image, settings: Settings) -> lis
     prepared = model.prepare(image)
     found = list(_candidates(model, prepared, settings))
     keep = suppress(np.array([_box(small > 0) for small, _ in found]), [-s for _, s in found], settings.max_overlap)
-    whole = [(*cleaned(_enlarge(found[k][0], prepared.covered, image.size), settings.speck), found[k][1]) for k in keep]
-    whole = [row for row in whole if row[0].any()]
-    # masks that were mended come last, as in SAM: an untouched one of the same thing is the better one
-    order = [(changed, -score) for _, changed, score in whole]
-    keep = suppress(np.array([_box(mask) for mask, _, _ in whole]), order, settings.max_overlap)
-    best = sorted(keep, key=lambda k: (-whole[k][2], k))
-    return [Found(encode_rle(whole[k][0]), round(whole[k][2], 4)) for k in best]
+    boxes, order, whole = [], [], []
+    for k in keep:  # one mask of the picture's size at a time
+        small, score = found[k]
+        mask, changed = cleaned(_enlarge(small, prepared.covered, image.size), settings.speck)
+        if mask.any():
+            boxes.append(_box(mask))
+            # masks that were mended come last, as in SAM: an untouched one of the same thing is the better one
+            order.append((changed, -score))
+            whole.append((encode_rle(mask), score))
+    keep = suppress(np.array(boxes), order, settings.max_overlap)
+    best = sorted(keep, key=lambda k: (-whole[k][1], k))
+    return [Found(whole[k][0], round(whole[k][1], 4)) for k in best]
 
 
 def grid(side: int) -> np.ndarray:
