@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from visift.cli.main import app
-from visift.core.dataset import Dataset
+from visift.core.dataset import Dataset, Made, build
 from visift.core.errors import DataError, UsageError
 from visift.core.files import write_json, write_jsonl
+from visift.core.types import Conversation, Picture, Provenance, assistant, user
 from visift.evals.answer import answer
-from visift.evals.remote_engine import RemoteModel
+from visift.evals.engine import Question
+from visift.evals.remote_engine import RemoteEngine, RemoteModel
 from visift.evals.tagged_questions import draw, tagged
 from visift.remote.client import Client
 from visift.remote.limits import Limits
@@ -98,6 +102,25 @@ def test_a_server_gives_no_log_probabilities_and_grey_hides_the_picture(tmp_path
         CliRunner().invoke(app, command(tmp_path, server.url, "--grey"))
         urls = {b["messages"][0]["content"][0]["image_url"]["url"] for b in server.bodies}
     assert len(urls) == 1 and next(iter(urls)).startswith("data:image/png")
+
+
+@pytest.mark.parametrize("size", [(120, 90), (90, 120), (0, 0)])
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_server_sees_the_picture_turned_as_the_row_says(tmp_path: Path, size: tuple[int, int], grey: bool) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (120, 90), "red").save(tmp_path / "a.jpg", exif=exif)
+    row = Conversation(
+        "c", (Picture("p:a.jpg", width=size[0], height=size[1]),), (user(0, "What?"), assistant("x")), Provenance("x")
+    )
+    build(tmp_path / "d", kind="x", items=[row], make=lambda c: Made([c]), settings={}, roots={"p": str(tmp_path)})
+    dataset = Dataset(tmp_path / "d")
+    with serving(lambda n, body: "Yes") as server, Client(server.url, limits=Limits(replies=1)) as client:
+        engine = RemoteEngine(RemoteModel(client, "m"), dataset, 5, grey)
+        assert [finish for *_, finish in engine.answers([Question(next(iter(dataset)), "r")], 1)] == ["stop"]
+        url = server.bodies[0]["messages"][0]["content"][0]["image_url"]["url"]
+    with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as sent:
+        assert sent.size == (size if all(size) else (90, 120)) and not sent.getexif()
 
 
 # --- tags

@@ -6,9 +6,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from visift.cli.main import app
+from visift.core.dataset import Made, build
+from visift.core.types import Conversation, Picture, Provenance, assistant, user
 from visift.curate.card import _counter, ensure_card
 
 
@@ -33,6 +36,18 @@ def test_every_dataset_has_its_page(tmp_path: Path, command: list[str]) -> None:
     ensured.unlink()
     assert CliRunner().invoke(app, arguments).exit_code == 0  # a kill fell between the card and its page
     assert ensured.read_text() == page
+
+
+def test_a_sample_is_turned_as_its_row_says(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 4)).save(tmp_path / "a.jpg", exif=exif)
+    picture = Picture("p:a.jpg", width=8, height=4)
+    row = Conversation("c", (picture,), (user(0, "What?"), assistant("Red.")), Provenance("x"))
+    build(tmp_path / "d", kind="x", items=[row], make=lambda c: Made([c]), settings={}, roots={"p": str(tmp_path)})
+    ensure_card(tmp_path / "d")
+    with Image.open(tmp_path / "d/card/1-0.jpg") as image:
+        assert image.size == (8, 4)
 
 
 def test_numbers_stand_in_their_order() -> None:

@@ -107,6 +107,25 @@ def test_warnings_do_not_fail(tmp_path: Path) -> None:
     assert sorted(found) == [(2, "duplicate id", "id", "warning"), (3, "long", "", "warning")]
 
 
+def test_a_row_may_state_the_size_as_stored_or_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (8, 4)).save(tmp_path / "pictures/a.jpg", exif=exif)
+    Image.new("RGB", (8, 4)).save(tmp_path / "pictures/b.jpg", exif=b"Exif\0\0MM\0*broken")
+
+    def make(size: tuple[str, int, int]) -> Made:
+        picture = Picture(f"p:{size[0]}", width=size[1], height=size[2])
+        return Made([Conversation(f"{size}", (picture,), (user(0, "What?"), assistant("Red.")), Provenance("x"))])
+
+    sizes = [("a.jpg", 8, 4), ("a.jpg", 4, 8), ("a.jpg", 4, 4), ("b.jpg", 8, 4), ("b.jpg", 4, 8)]
+    build(tmp_path / "d", kind="x", items=sizes, make=make, settings={}, roots={"p": str(tmp_path / "pictures")})
+    faults = {(f["id"], f["fault"]) for f in check(tmp_path / "d")["findings"] if f["severity"] == "error"}
+    assert faults == {
+        (f"{sizes[2]}", "is 8x4, the row says 4x4"), (f"{sizes[4]}", "is 8x4, the row says 4x8"),
+    }  # fmt: skip
+
+
 def test_pictures_are_opened_when_their_root_is_known(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png())
     (tmp_path / "b.png").write_text("<html>")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,33 @@ def test_changed_copies_are_near(tmp_path: Path, change: str) -> None:
         photograph(seed).save(tmp_path / "a.png")
         CHANGES[change](photograph(seed)).save(tmp_path / "b.jpg", quality=60)
         assert apart(tmp_path / "a.png", tmp_path / "b.jpg") <= NEAR
+
+
+def test_a_copy_that_exif_turns_and_one_of_16_bits_are_near(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for seed in range(5):
+        photograph(seed).save(tmp_path / "a.png")
+        photograph(seed).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.jpg", exif=exif)
+        Image.fromarray(np.asarray(photograph(seed).convert("L")).astype(np.uint16) * 257).save(tmp_path / "deep.png")
+        assert apart(tmp_path / "a.png", tmp_path / "turned.jpg") <= NEAR
+        assert apart(tmp_path / "a.png", tmp_path / "deep.png") <= NEAR
+
+
+def test_pictures_of_one_colour_or_one_gradient_are_no_copies(tmp_path: Path) -> None:
+    (tmp_path / "eval").mkdir()
+    Image.new("RGB", (300, 300), "white").save(tmp_path / "eval/white.png")
+    photograph(1).save(tmp_path / "eval/b.png")
+    noise = np.random.default_rng(0).integers(200, 204, (200, 300), dtype=np.uint8)
+    Image.new("RGB", (300, 200)).save(tmp_path / "black.png")
+    Image.linear_gradient("L").save(tmp_path / "eval/down.png")
+    Image.linear_gradient("L").rotate(90).save(tmp_path / "across.png")
+    Image.fromarray(noise).save(tmp_path / "wall.png")
+    photograph(1).save(tmp_path / "copy.jpg")
+    guard = Decontaminator(held([tmp_path / "eval"]), lambda p: tmp_path / p.path)
+    for name in ("black.png", "wall.png", "across.png"):
+        assert guard.leak(conversation(name)) == "", name
+    assert "evaluation picture eval/b.png" in guard.leak(conversation("copy.jpg"))  # names stay with their hashes
 
 
 def test_other_pictures_are_far(tmp_path: Path) -> None:
@@ -105,7 +133,9 @@ def test_a_leak_is_found_by_name_by_scene_and_by_looks(tmp_path: Path) -> None:
     photograph(1).resize((100, 75)).save(tmp_path / "train/copy.png")
     guard = Decontaminator(held([tmp_path / "eval"]), lambda p: tmp_path / "train" / p.path)
     assert "COCO picture 872" in guard.leak(conversation("000000000872.png"))
-    assert "COCO picture 872" in guard.leak(conversation("drawn.png", "coco:872"))
+    (tmp_path / "train/000000000872").mkdir()
+    photograph(3).save(tmp_path / "train/000000000872/1.png")
+    assert "COCO picture 872" in guard.leak(conversation("000000000872/1.png", "coco:872"))
     assert "looks like the evaluation picture eval/000000000872.jpg" in guard.leak(conversation("copy.png"))
     assert guard.leak(conversation("drawn.png", "coco:873")) == ""
     with pytest.raises(DataError, match="missing"):
@@ -113,6 +143,30 @@ def test_a_leak_is_found_by_name_by_scene_and_by_looks(tmp_path: Path) -> None:
     (tmp_path / "train/broken.png").write_bytes((tmp_path / "train/copy.png").read_bytes()[:200])
     with pytest.raises(DataError, match="cannot be decoded"):
         guard.leak(conversation("broken.png"))
+
+
+def test_a_scene_is_cocos_only_where_its_picture_is_named_so(tmp_path: Path) -> None:
+    (tmp_path / "e.json").write_text(json.dumps([{"image_id": 3}, {"image_id": 872}]))
+    guard = Decontaminator(held([tmp_path / "e.json"]), lambda p: tmp_path / "any.png")
+    photograph(1).save(tmp_path / "any.png")
+    for path in ("own:shop3.jpg", "images/3.jpg", "own:000000000004x.jpg", "images/coco-shop3-0-0.jpg"):
+        assert guard.leak(conversation(path, "coco:3")) == "", path
+    for path in ("coco:val2014/COCO_val2014_000000000872.jpg", "images/000000000872/2.jpg"):
+        assert "COCO picture 872" in guard.leak(conversation(path, "coco:872")), path
+    kept = replace(conversation("0c1f.jpg", "coco:872"), id="llava/listing-coco-000000000872")  # out of a parquet file
+    assert "COCO picture 872" in guard.leak(kept)
+
+
+def test_a_row_of_several_scenes_is_vouched_for_by_one_name(tmp_path: Path) -> None:
+    (tmp_path / "e.json").write_text(json.dumps([{"image_id": 872}]))
+    photograph(1).save(tmp_path / "any.png")
+    guard = Decontaminator(held([tmp_path / "e.json"]), lambda p: tmp_path / "any.png")
+    for path in (
+        "images/000000000005/1.jpg",
+        "images/coco-000000000139-0-1.jpg",
+    ):  # lent a thing; named after a neighbour
+        assert "COCO picture 872" in guard.leak(conversation(path, "coco:5", "coco:872")), path
+    assert guard.leak(conversation("images/coco-shop3-0-1.jpg", "coco:5", "coco:872")) == ""
 
 
 @pytest.mark.data

@@ -19,6 +19,7 @@ import tiny_families
 from visift.core.errors import DataError
 from visift.core.types import Conversation, Picture, Provenance, assistant, user
 from visift.models import Renderer, Vlm, load
+from visift.models.pictures import Pictures
 from visift.train.pack import PackedCollator, balance, token_losses
 from visift.train.rows import Collator, Row
 
@@ -179,6 +180,21 @@ def test_blip2_rounds_and_what_it_refuses(tmp_path: Path) -> None:
     config.save_pretrained(tmp_path)
     with pytest.raises(DataError, match="names no token that stands for a picture"):
         load(tmp_path)
+
+
+def test_a_picture_is_shown_turned_as_its_row_says(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 4)).save(tmp_path / "a.jpg", exif=exif)
+    shown: Any = SimpleNamespace(
+        pixels=lambda image, count: {"size": torch.tensor(image.size)}, visual=lambda p: 1, with_words=lambda p, text: p
+    )
+    dataset: Any = SimpleNamespace(picture_path=lambda p: tmp_path / p.path)
+    pictures = Pictures(dataset, shown)
+    for size, seen in [((8, 4), [8, 4]), ((4, 8), [4, 8]), ((0, 0), [4, 8]), ((8, 4), [8, 4])]:
+        image = Picture("a.jpg", width=size[0], height=size[1])
+        c = Conversation("c", (image,), (user(0, "What?"), assistant("x")), Provenance("x"))
+        assert pictures.of(c, [1])[0]["size"].tolist() == seen  # kept by size, too
 
 
 @given(lengths=st.lists(st.integers(1, 400), min_size=1, max_size=60), capacity=st.integers(50, 1000))

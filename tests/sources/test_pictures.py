@@ -49,6 +49,7 @@ def test_camera_rotation_is_applied_unless_annotations_ignored_it(tmp_path: Path
     assert open_rgb(path).size == (4, 8)
     assert open_rgb(path, (4, 8)).size == (4, 8)
     assert open_rgb(path, (8, 4)).size == (8, 4)
+    assert open_rgb(path, (0, 0)).size == open_rgb(path, (8, 0)).size == (4, 8)  # unknown
     with pytest.raises(DataError, match="annotations are for 5x5"):
         open_rgb(path, (5, 5))
 

@@ -167,7 +167,7 @@ def _sample(data: Dataset, c: Conversation, number: int) -> str:
     for k, picture in enumerate(c.images[:4]):
         name = f"card/{number}-{k}.jpg"
         try:
-            image = open_rgb(data.picture_path(picture))
+            image = open_rgb(data.picture_path(picture), (picture.width, picture.height))
         except DataError as e:
             lines.append(f"(picture {k} is not shown: {_line(e.what)})")
             continue

@@ -219,18 +219,21 @@ def _picture_checker(locate: Callable[[str], Path]) -> Callable[..., tuple[str, 
 
 
 def _file_fault(file: Any, size: tuple[int, int] = (0, 0)) -> tuple[str, str] | None:
-    """Reads the header alone."""
+    """Reads the header alone. `size` (width, height) may be that of the picture as stored or upright."""
     import warnings
 
     from PIL import Image
 
+    from visift.sources.pictures import upright_size
+
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of broken EXIF
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as image:
                 if image.width * image.height > PIXELS:
                     return f"{image.width}x{image.height} pixels are too many", "scale it down"
-                if all(size) and image.size != size:
+                if all(size) and image.size != size and upright_size(image) != size:
                     return f"is {image.width}x{image.height}, the row says {size[0]}x{size[1]}", "fetch it again"
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return "has too many pixels", "scale it down"

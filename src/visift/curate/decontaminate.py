@@ -18,19 +18,20 @@ import numpy as np
 from visift.core.errors import DataError
 from visift.core.progress import progress
 from visift.core.types import Conversation, Picture
-from visift.sources.pictures import SUFFIXES
+from visift.sources.pictures import SUFFIXES, open_rgb
 
 # Measured on 975 COCO photographs (docs/formats.md): copies resized or re-encoded differ in at most 10 of 255 bits, with
 # eight tags drawn on them in at most 74, cropped by 2 % a side in at most 58; different photographs in at least 90.
 NEAR = 64
 SIDE = 64  # pixels a side before the transform
 LOW = 16  # lowest frequencies a side that make the hash
-MAX_PIXELS = 80_000_000
+PLAIN = 2  # of 255: standard deviation of brightness below which a picture is of one colour; photographs have 9 or more
 REMEMBERED = 1 << 16  # pictures whose verdict is kept: rows about one picture stand near each other
 
 _COCO_NAME = r"(?<!\d)(\d{12})\.(?:jpe?g|png)"
 COCO_NAME = re.compile(_COCO_NAME, re.IGNORECASE)
 COCO_ID = re.compile(_COCO_NAME + r'|"image_id"\s*:\s*"?(\d{1,12})(?!\d)|"coco:(\d{1,12})"', re.IGNORECASE)
+COCO_NUMBER = re.compile(r"(?<!\d)0{6}\d{6}(?!\d)")
 CHUNK = 1 << 22
 
 
@@ -40,31 +41,37 @@ def coco_id(path: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def coco_scenes(conversation: Conversation) -> list[int]:
+    """COCO ids of the scenes: empty where neither a picture's path (`images/000000000872/1.jpg`) nor the row's id carries
+    the scene's, as other COCO-format files number their pictures themselves.
+
+    Of a row of several scenes, what lends a thing is not shown, and labelled pictures are named after a neighbour: there
+    one COCO name vouches for all scenes.
+    """
+    texts = (conversation.id, *(p.path for p in conversation.images))
+    named = {int(n) for text in texts for n in COCO_NUMBER.findall(text)}
+    scenes = [s.removeprefix("coco:") for s in conversation.provenance.scenes if s.startswith("coco:")]
+    numbers = [int(s) for s in scenes if s.isdecimal()]
+    return numbers if named.intersection(numbers) or (named and len(numbers) > 1) else []
+
+
 def picture_hash(path: Path) -> np.ndarray:
     """255 bits of the lowest frequencies as uint64 (4,): equal for equal pictures, near for near ones.
 
+    A picture of nearly one colour, or that varies along one side only, has no looks: all bits are 0.
     Raises DataError when the picture cannot be decoded.
     """
-    import warnings
-
     from PIL import Image
     from scipy.fft import dctn
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise DataError(f"has {image.width}x{image.height} pixels, too many", where=path)
-                image.draft("L", (2 * SIDE, 2 * SIDE))  # JPEG decodes at an eighth of the work
-                grey = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS), np.float32)
-    except DataError:
-        raise
-    except Exception as e:  # a decoder fed with broken bytes may raise anything
-        raise DataError(f"picture cannot be decoded ({type(e).__name__})", where=path, remedy="replace it") from e
+    image = open_rgb(path, rough=2 * SIDE)  # JPEG decodes at an eighth of the work
+    grey = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS), np.float32)
     low = dctn(grey, norm="ortho")[:LOW, :LOW].ravel()
+    low[0] = 0  # the mean brightness says nothing
     bits = low > np.median(low[1:])
-    bits[0] = False  # the mean brightness says nothing
+    bits[0] = False
+    if np.linalg.norm(low) < PLAIN * SIDE or bits.sum() <= NEAR:  # a photograph sets half of them
+        bits[:] = False
     return np.packbits(bits).view(np.uint64)
 
 
@@ -79,7 +86,7 @@ class Held:
 
     def near(self, hash: np.ndarray) -> tuple[str, int] | None:
         """(name of the nearest held picture, bits that differ) when it is near."""
-        if not len(self.hashes):
+        if not len(self.hashes) or not hash.any():
             return None
         apart = np.bitwise_count(self.hashes ^ hash).sum(1)
         k = int(apart.argmin())
@@ -111,8 +118,9 @@ def held(paths: Sequence[Path]) -> Held:
             )
         with progress(f"hash {path.name}", len(pictures), "pictures") as tick:
             for p in pictures:
-                hashes.append(picture_hash(p))
-                out.names.append(f"{path.name}/{p.relative_to(path).as_posix()}" if path.is_dir() else p.name)
+                if (hash := picture_hash(p)).any():
+                    hashes.append(hash)
+                    out.names.append(f"{path.name}/{p.relative_to(path).as_posix()}" if path.is_dir() else p.name)
                 tick(1)
         out.ids |= ids
         out.sets.append({"name": path.name, "coco_ids": len(ids), "pictures": len(pictures)})
@@ -140,9 +148,9 @@ class Decontaminator:
 
     def leak(self, conversation: Conversation) -> str:
         """Why it must go, or "". Raises DataError for a picture that is missing or cannot be decoded."""
-        for scene in conversation.provenance.scenes:
-            if scene.startswith("coco:") and scene[5:].isdigit() and int(scene[5:]) in self.held.ids:
-                return f"COCO picture {scene[5:]} is in an evaluation set"
+        for number in coco_scenes(conversation):
+            if number in self.held.ids:
+                return f"COCO picture {number} is in an evaluation set"
         for picture in conversation.images:
             if why := self.leaked_picture(picture):
                 return why

@@ -16,7 +16,7 @@ from visift.evals.engine import Question, Reply
 from visift.remote.client import anything
 from visift.remote.failures import UnusableReply
 from visift.remote.request import Request
-from visift.sources.pictures import jpeg_bytes, open_rgb
+from visift.sources.pictures import is_rotated, jpeg_bytes, open_rgb
 
 if TYPE_CHECKING:
     from visift.remote.client import Client
@@ -49,7 +49,7 @@ class RemoteEngine:
         for question in questions:
             try:
                 for picture in question.conversation.images:
-                    open_rgb(self.dataset.picture_path(picture))
+                    open_rgb(self.dataset.picture_path(picture), (picture.width, picture.height))
                 ready.append(question)
             except DataError as e:
                 question.problem = str(e)
@@ -67,9 +67,11 @@ class RemoteEngine:
         return Request(self.model.name, c.prompt, tuple(map(self._bytes, c.images)), self.max_new_tokens)
 
     def _bytes(self, picture: Picture) -> bytes:
-        path = self.dataset.picture_path(picture)
+        path, size = self.dataset.picture_path(picture), (picture.width, picture.height)
         if self.grey:
             buffer = io.BytesIO()
-            Image.new("RGB", open_rgb(path).size, (128, 128, 128)).save(buffer, "PNG")
+            Image.new("RGB", open_rgb(path, size).size, (128, 128, 128)).save(buffer, "PNG")
             return buffer.getvalue()
-        return path.read_bytes() if path.suffix.lower() in SENT_AS_THEY_ARE else jpeg_bytes(open_rgb(path))
+        if path.suffix.lower() in SENT_AS_THEY_ARE and not is_rotated(path):  # a server may turn it, or not
+            return path.read_bytes()
+        return jpeg_bytes(open_rgb(path, size))

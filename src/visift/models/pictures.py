@@ -21,7 +21,7 @@ class Pictures:
     def __init__(self, dataset: Dataset, family: Family, memory: int = 1 << 30, grey: bool = False) -> None:
         self.dataset, self.family, self.grey = dataset, family, grey
         self.left = memory
-        self.kept: dict[tuple[str, bool], Pixels] = {}
+        self.kept: dict[tuple[Picture, bool], Pixels] = {}
 
     def of(self, conversation: Conversation, slots: Sequence[int]) -> list[Pixels]:
         """What the model takes of each picture, in the order in which the text shows them (`slots` of the rendered row).
@@ -40,12 +40,12 @@ class Pictures:
 
     def _one(self, conversation: Conversation, index: int, count: int) -> Pixels:
         picture = conversation.images[index]
-        key = (picture.path, count > 1)
+        key = (picture, count > 1)  # its size says whether it is turned
         found = self.kept.get(key)
         if found is None:
             path = self.dataset.picture_path(picture)
             try:
-                image = open_rgb(path)
+                image = open_rgb(path, (picture.width, picture.height))
             except DataError as e:
                 raise DataError(e.what, where=f"conversation {conversation.id}: {path}", remedy=e.remedy) from e
             if self.grey:

@@ -13,17 +13,24 @@ from visift.core.files import sha256_bytes, write_atomic
 
 MAX_PIXELS = 80_000_000  # checked before decoding; 80 megapixels are 240 MB of RGB
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # none that starts another program
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm"})
+UNREAD = frozenset({".heic", ".heif", ".avif", ".jxl", ".dng", ".cr2", ".nef", ".arw"})  # pictures of other formats
+ORIENTATION = 0x0112  # EXIF: how the camera was held
 
 
-def open_rgb(path: Path, size: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def open_rgb(
+    path: Path, size: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS, rough: int = 0
+) -> Image.Image:
     """The picture as 8-bit RGB, upright; transparent parts become white.
 
-    `size` (width, height) is what annotations were made for. A camera's rotation is not applied where it contradicts
-    that size: the annotator's tool then ignored it too.
+    `size` (width, height) is what annotations were made for; 0 is unknown. A camera's rotation is not applied where it
+    contradicts that size: the annotator's tool then ignored it too. `rough` pixels a side of brightness are enough: JPEG
+    is decoded smaller and grey then.
 
     Raises DataError: missing, no picture, more than `max_pixels` (before decoding), truncated, of another size.
     """
+    if size is not None and not all(size):
+        size = None
     if not path.is_file():
         raise DataError("picture is missing", where=path, remedy="check the picture folder")
     try:
@@ -34,8 +41,10 @@ def open_rgb(path: Path, size: tuple[int, int] | None = None, max_pixels: int = 
                     raise DataError(
                         f"picture has {image.width}x{image.height} pixels, more than {max_pixels}", where=path
                     )
+                if rough:
+                    image.draft("L", (rough, rough))
                 image.load()
-                rotate = size is None or image.size != size or _turned(image) == size
+                rotate = size is None or image.size != size or upright_size(image) == size
                 if rotate:
                     ImageOps.exif_transpose(image, in_place=True)
                 rgb = _to_rgb(image)
@@ -53,9 +62,15 @@ def open_rgb(path: Path, size: tuple[int, int] | None = None, max_pixels: int = 
     return rgb
 
 
-def _turned(image: Image.Image) -> tuple[int, int]:
+def is_rotated(path: Path) -> bool:
+    """Whether the file asks for a rotation that some readers apply and others do not."""
+    with Image.open(path, formats=FORMATS) as image:
+        return image.getexif().get(ORIENTATION, 1) != 1
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
     """Width and height after the camera's rotation."""
-    turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
     return (image.height, image.width) if turned else image.size
 
 
