@@ -221,6 +221,17 @@ def test_two_roots_of_one_name_are_refused(place: Path) -> None:
     assert data["roots"]["ours.plain"] == str(place / "pictures")
 
 
+def test_sources_may_be_named_like_what_is_kept_of_another(place: Path) -> None:
+    sources = [
+        {"name": name, "path": "llava.json", "image_root": "pictures"} for name in ("a", "a.out", "a.tagged", "plan")
+    ]
+    card = mix(recipe(place, sources=sources), place / "out")
+    assert (
+        card["counts"]["conversations"]
+        == 4 * mix(recipe(place, sources=sources[:1]), place / "one")["counts"]["conversations"]
+    )
+
+
 def test_what_cannot_be_read_is_named(place: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         mix(place / "absent.yaml", place / "out")

@@ -72,8 +72,7 @@ def mix(recipe_path: Path, out: Path, roots: Mapping[str, str] | None = None) ->
     if out.exists() and not out.is_dir():
         raise UsageError("is a file, a folder is needed", where=out, remedy="choose another --out")
     spool = out / ".build" / "spool"
-    read = any(p.name != "plan.json" for p in spool.glob("*.json"))
-    if not begun_with(spool / "plan.json", plan, done=read):
+    if not begun_with(spool.parent / "mix.json", plan, done=any(spool.glob("*/counts.json"))):
         raise UsageError(
             "holds a mixture begun with other settings", where=out, remedy="choose another --out or remove it"
         )
@@ -86,7 +85,7 @@ def mix(recipe_path: Path, out: Path, roots: Mapping[str, str] | None = None) ->
         "decontaminated": {"on": recipe.decontaminate, "sets": evaluation.sets}, "drop_noncommercial": recipe.drop_noncommercial,
     }  # fmt: skip
     with ExitStack() as stack:
-        files = [stack.enter_context((spool / f"{o.source.name}.jsonl").open("rb")) for o in opened]
+        files = [stack.enter_context((spool / o.source.name / "kept.jsonl").open("rb")) for o in opened]
         items = _items(recipe, opened, spool, counts, ratios)
         card = build(
             out, kind="mix", items=items, make=lambda item: _make(item, files, opened), settings=settings, roots=all_roots,
@@ -173,12 +172,12 @@ def _open(source: MixSource, out: Path, roots: Mapping[str, str]) -> Opened:
 
 
 def _spool(o: Opened, spool: Path, guard: Decontaminator, recipe: MixRecipe) -> dict[str, Any]:
-    """Read a source once: what stays goes to NAME.jsonl, what does not to NAME.out.jsonl, manifest lines to NAME.tagged.jsonl.
+    """Read a source once: what stays goes to NAME/kept.jsonl, what does not to NAME/out.jsonl, manifest lines to NAME/tagged.jsonl.
 
     Returns {"read", "leaked", "rejected", "kept", "out", "tagged"}; finished sources are not read again.
     """
     name = o.source.name
-    return dict(once(spool / f"{name}.json", lambda: _read_source(o, spool, guard, recipe)))
+    return dict(once(spool / name / "counts.json", lambda: _read_source(o, spool, guard, recipe)))
 
 
 def _read_source(o: Opened, spool: Path, guard: Decontaminator, recipe: MixRecipe) -> dict[str, Any]:
@@ -186,8 +185,8 @@ def _read_source(o: Opened, spool: Path, guard: Decontaminator, recipe: MixRecip
     offsets: array[int] = array("Q")
     counts = {"read": 0, "leaked": 0, "rejected": 0, "kept": 0, "tagged": 0, "unlisted": 0}
     with (
-        atomic(spool / f"{name}.jsonl") as kept, atomic(spool / f"{name}.out.jsonl") as left,
-        atomic(spool / f"{name}.tagged.jsonl") as manifest, progress(f"read {name}", None, "rows") as tick,
+        atomic(spool / name / "kept.jsonl") as kept, atomic(spool / name / "out.jsonl") as left,
+        atomic(spool / name / "tagged.jsonl") as manifest, progress(f"read {name}", None, "rows") as tick,
     ):  # fmt: skip
 
         def leave(id: str, stage: str, reason: str) -> None:
@@ -218,7 +217,7 @@ def _read_source(o: Opened, spool: Path, guard: Decontaminator, recipe: MixRecip
                 manifest.write(json_bytes(replace(tagged, image=o.rename(tagged.image)).to_json()) + b"\n")
                 counts["tagged"] += 1
     if counts["rejected"] > recipe.max_rejected * counts["read"]:
-        _, first = next(read_jsonl(spool / f"{name}.out.jsonl"))
+        _, first = next(read_jsonl(spool / name / "out.jsonl"))
         raise VisiftError(
             f"{counts['rejected']} of {counts['read']} rows are faulty, the first because: {first['reason']}",
             where=f"source {name} ({first['id']})", remedy="run `visift check` on it, or raise max_rejected",
@@ -227,7 +226,7 @@ def _read_source(o: Opened, spool: Path, guard: Decontaminator, recipe: MixRecip
         raise DataError(
             "no row of it can be used", where=f"source {name}: {o.source.path}", remedy="run `visift check` on it"
         )
-    with atomic(spool / f"{name}.offsets") as f:
+    with atomic(spool / name / "offsets") as f:
         f.write(np.asarray(offsets, "<u8").tobytes())
     counts["kept"] = len(offsets)
     counts["out"] = counts["leaked"] + counts["rejected"] + counts["unlisted"]
@@ -291,7 +290,7 @@ def _items(
     recipe: MixRecipe, opened: list[Opened], spool: Path, counts: list[dict[str, Any]], ratios: list[dict[str, Any]]
 ) -> Iterator[Item]:
     """Conversations in seeded order, then manifest lines, then what was left out."""
-    offsets = [np.frombuffer((spool / f"{o.source.name}.offsets").read_bytes(), "<u8") for o in opened]
+    offsets = [np.frombuffer((spool / o.source.name / "offsets").read_bytes(), "<u8") for o in opened]
     source, row, use = [], [], []
     for k, (o, ratio) in enumerate(zip(opened, ratios, strict=True)):
         kept, taken = len(offsets[k]), ratio["taken"]
@@ -306,10 +305,10 @@ def _items(
         k = int(sources[n])
         yield Item("conversation", k, int(offsets[k][rows[n]]), int(used[n]))
     for k, o in enumerate(opened):
-        for _, line in read_jsonl(spool / f"{o.source.name}.tagged.jsonl"):
+        for _, line in read_jsonl(spool / o.source.name / "tagged.jsonl"):
             yield Item("tagged", k, line)
     for k, o in enumerate(opened):
-        for _, line in read_jsonl(spool / f"{o.source.name}.out.jsonl"):
+        for _, line in read_jsonl(spool / o.source.name / "out.jsonl"):
             yield Item("out", k, line)
 
 
