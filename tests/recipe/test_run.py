@@ -33,7 +33,7 @@ def small_recipe(path):
     for data in values["data"].values():
         data["tabletop"] = 24
     values["train"].update(steps=4, batch_size=8, save_every=2, warmup=1)
-    keep = ("tag-listing", "existence", "existence-tagged")
+    keep = ("tag-listing", "existence", "existence-tagged", "existence-cluttered")
     values["questions"] = {
         n: {**q, "tabletop": 6, "models": [], "max_new_tokens": 8} for n, q in values["questions"].items() if n in keep
     }

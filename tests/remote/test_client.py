@@ -142,9 +142,10 @@ def test_refusals_are_fatal(code: int) -> None:
     ],
 )  # fmt: skip
 def test_refusal_of_one_picture_is_no_refusal_of_all(body: dict[str, object], why: str) -> None:
-    with serving(lambda n, _: ("status", 400, {}, body) if n == 0 else "fine") as server:
+    refusal = ("status", 400, {}, body)
+    with serving(lambda n, asked: refusal if "unwanted" in str(asked["messages"]) else "fine") as server:
         with Client(server.url, limits=QUICK, price=Price(0, 1_000_000), max_cost=100) as client:
-            refused, other = client.ask_all(ask(text, max_tokens=40) for text in "ab")
+            refused, other = client.ask_all(ask(text, max_tokens=40) for text in ("unwanted", "b"))
             assert isinstance(refused, UnusableReply) and "400" in refused.what and why in refused.what
             assert not isinstance(other, UnusableReply) and other.text == "fine"
             assert server.calls == 2 and client.spent == 40 + 10  # the filter may be paid for, and is not asked twice

@@ -52,13 +52,13 @@ def data_uri(path: Path) -> str:
 
 
 def _smaller(path: Path, raw: bytes) -> bytes:
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(io.BytesIO(raw)) as image:
             if image.width * image.height > PIXELS:
                 raise DataError(f"has more than {PIXELS:,} pixels", where=path)
-            rgb = image.convert("RGB")
+            rgb = ImageOps.exif_transpose(image).convert("RGB")  # as a browser shows the file itself
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
         raise DataError(f"is no picture ({e})", where=path) from e
     rgb.thumbnail((SIDE, SIDE))
