@@ -136,5 +136,5 @@ def test_killed_it_ends_with_the_same_scores(finished, tmp_path, kills):
 def test_the_demo_killed_five_times_ends_with_the_same_scores(tmp_path):
     """The shipped recipe as it is, twice: half an hour on two cores."""
     run_recipe(shipped("demo"), tmp_path / "whole")
-    assert killed_run(shipped("demo"), tmp_path / "killed", 5, 300.0, seed=5, timeout=3600.0) == 5
+    assert killed_run(shipped("demo"), tmp_path / "killed", 5, 150.0, seed=5, timeout=3600.0) == 5
     assert scores(tmp_path / "killed") == scores(tmp_path / "whole")
