@@ -52,9 +52,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _is_slow(item: pytest.Function) -> bool:
-    """Runs a random model of the Hugging Face classes, or looks at photographs or pages."""
-    models = {"tiny_vlm", "tiny_families"} & vars(item.module).keys()
-    return bool(models) or any(item.get_closest_marker(name) for name in ("data", "weights", "browser"))
+    """Runs a random model of the Hugging Face classes or the built-in one, asks a server, or looks at photographs or pages."""
+    used = {"tiny_vlm", "tiny_families", "fresh_model", "serving"} & vars(item.module).keys()
+    return bool(used) or any(item.get_closest_marker(name) for name in ("data", "weights", "browser"))
 
 
 def _needs() -> dict[str, str]:
