@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from visift.core.types import decode_rle
+from visift.core.rle import decode_rle
 from visift.marks import lay_out, tag
 from visift.sources.coco import CocoSource
 from visift.sources.pictures import open_rgb, write_jpeg

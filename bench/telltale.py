@@ -24,7 +24,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import GroupKFold
 
 from visift.core.dataset import Dataset
-from visift.core.types import decode_rle
+from visift.core.rle import decode_rle
 from visift.sources.coco import CocoSource
 from visift.sources.source import Source
 from visift.sources.tabletop import Tabletop

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visift.core.errors import DataError
-from visift.core.rle import decode_box, encode_box, fills, runs_of
-from visift.core.types import Region, encode_rle
+from visift.core.rle import decode_box, encode_box, encode_rle, fills, runs_of
+from visift.core.types import Region
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.floats(0, 1), st.integers(0, 10**6))

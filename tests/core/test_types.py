@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from visift.core.errors import DataError, UsageError, VisiftError
+from visift.core.rle import decode_rle, encode_rle
 from visift.core.types import (
     Answer,
     Conversation,
@@ -26,8 +27,6 @@ from visift.core.types import (
     TaggedPicture,
     Turn,
     assistant,
-    decode_rle,
-    encode_rle,
     user,
 )  # fmt: skip
 

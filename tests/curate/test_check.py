@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from visift.cli.check import check as command
 from visift.core.dataset import Made, build
 from visift.core.files import sha256_bytes
-from visift.core.types import Conversation, Mark, Picture, Provenance, TaggedPicture, assistant, encode_rle, user
+from visift.core.rle import encode_rle
+from visift.core.types import Conversation, Mark, Picture, Provenance, TaggedPicture, assistant, user
 from visift.curate.check import check
 from visift.formats import TEXT
 

@@ -24,7 +24,8 @@ from visift.cli.mix import mix as command
 from visift.core.dataset import Dataset, Made, build
 from visift.core.errors import DataError, UsageError, VisiftError
 from visift.core.files import sha256_file
-from visift.core.types import Conversation, Mark, Picture, Provenance, TaggedPicture, assistant, encode_rle, user
+from visift.core.rle import encode_rle
+from visift.core.types import Conversation, Mark, Picture, Provenance, TaggedPicture, assistant, user
 from visift.curate.check import check
 from visift.curate.mix import _ratios, mix
 from visift.curate.mix_recipe import MixRecipe, MixSource

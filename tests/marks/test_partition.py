@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visift.core.types import Region, decode_rle, encode_rle
+from visift.core.rle import decode_rle, encode_rle
+from visift.core.types import Region
 from visift.marks.partition import min_area, partition
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from visift.core.types import decode_rle
+from visift.core.rle import decode_rle
 from visift.segment.everything import Prepared, Settings, cleaned, everything, grid, stability, suppress
 
 SIDE = 32  # of the model's masks; pictures here are twice as large

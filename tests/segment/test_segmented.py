@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from visift.cli.main import app
 from visift.core.dataset import Dataset
 from visift.core.errors import DataError, UsageError
-from visift.core.types import decode_rle, encode_rle
+from visift.core.rle import decode_rle, encode_rle
 from visift.segment.mask_cache import MaskCache
 from visift.segment.segmented import Segmented
 from visift.segment.segmenter import Found, segmenter_from

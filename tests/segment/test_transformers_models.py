@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from visift.core.errors import DataError
-from visift.core.types import decode_rle
+from visift.core.rle import decode_rle
 from visift.segment.everything import Settings
 from visift.segment.segmenter import segmenter_from
 

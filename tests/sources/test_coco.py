@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from visift.core.errors import DataError, UsageError
-from visift.core.types import encode_rle
+from visift.core.rle import encode_rle
 from visift.sources.coco import CocoSource
 from visift.synth.dialog.known import Known
 

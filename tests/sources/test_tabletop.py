@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from visift.core.errors import UsageError
-from visift.core.types import decode_rle
+from visift.core.rle import decode_rle
 from visift.sources.coco import CocoSource
 from visift.sources.tabletop import COLOURS, FAVOURITE, OBJECTS, SHAPES, SIDE, Tabletop, caption, in_order, shape_alpha
 from visift.sources.tabletop_coco import write_coco

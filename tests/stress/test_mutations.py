@@ -14,8 +14,8 @@ from PIL import Image
 
 from visift.core.dataset import Dataset
 from visift.core.errors import VisiftError
+from visift.core.rle import encode_rle
 from visift.core.seeds import rng
-from visift.core.types import encode_rle
 from visift.sources.coco import CocoSource
 from visift.synth.frame import synthesise
 

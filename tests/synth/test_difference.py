@@ -17,8 +17,9 @@ from PIL import Image
 
 from visift.core.dataset import Dataset
 from visift.core.errors import DataError, UsageError, VisiftError
+from visift.core.rle import decode_rle
 from visift.core.seeds import rng
-from visift.core.types import Region, Scene, decode_rle
+from visift.core.types import Region, Scene
 from visift.sources.tabletop import COLOURS, SHAPES, Tabletop
 from visift.synth import difference as module
 from visift.synth import difference_words as words

@@ -14,7 +14,7 @@ from visift.core.dataset import Dataset
 from visift.core.errors import UsageError, VisiftError
 from visift.core.files import sha256_file
 from visift.core.lists import parse_list, render_list
-from visift.core.types import decode_rle
+from visift.core.rle import decode_rle
 from visift.sources.coco import CocoSource
 from visift.sources.folder import FolderSource
 from visift.sources.tabletop import Tabletop

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from visift.core.dataset import Dataset
-from visift.core.types import Conversation, Mark, TaggedPicture, decode_rle
+from visift.core.rle import decode_rle
+from visift.core.types import Conversation, Mark, TaggedPicture
 from visift.sources.coco import CocoSource
 from visift.sources.tabletop import Tabletop
 from visift.synth.frame import synthesise

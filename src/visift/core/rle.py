@@ -1,4 +1,4 @@
-"""The runs inside a compressed COCO RLE: to check them, and to decode and encode no more than the box they lie in.
+"""Masks as COCO RLE: made of what COCO writes, and the runs inside, to check them and to decode and encode no more than their box.
 
 pycocotools decodes runs that do not fill the picture into uninitialised memory, and always the whole picture.
 """
@@ -6,8 +6,58 @@ pycocotools decodes runs that do not fill the picture into uninitialised memory,
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any, cast
 
 import numpy as np
+
+from visift.core.errors import DataError
+
+RLE = dict[str, Any]  # COCO run-length encoding: {"size": [height, width], "counts": str}
+
+
+def decode_rle(rle: RLE) -> np.ndarray:
+    """COCO RLE -> bool (height, width)."""
+    from pycocotools import mask as coco_mask
+
+    return cast(np.ndarray, coco_mask.decode({"size": rle["size"], "counts": rle["counts"].encode()})).astype(bool)
+
+
+def encode_rle(mask: np.ndarray) -> RLE:
+    """bool (height, width) -> COCO RLE with str counts."""
+    from pycocotools import mask as coco_mask
+
+    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": [int(v) for v in rle["size"]], "counts": rle["counts"].decode()}
+
+
+def as_rle(segmentation: list[list[float]] | RLE, height: int, width: int, where: str) -> RLE:
+    """COCO's polygons, or RLE with counts compressed or as a list -> compressed RLE with str counts.
+
+    Raises DataError, saying `where`, when it is malformed or made for a picture of another size.
+    """
+    from pycocotools import mask as coco_mask
+
+    try:
+        if isinstance(segmentation, dict):
+            size, counts = [int(v) for v in segmentation["size"]], segmentation["counts"]
+            if size != [height, width]:
+                raise DataError(f"mask is {size[1]}x{size[0]}, picture is {width}x{height}", where=where)
+            raw = coco_mask.frPyObjects(segmentation, height, width) if isinstance(counts, list) else segmentation
+        else:
+            if not segmentation or any(len(p) < 6 or len(p) % 2 or not np.isfinite(p).all() for p in segmentation):
+                raise DataError("polygon needs at least three finite x, y pairs", where=where)
+            if max(abs(v) for p in segmentation for v in p) > 4 * max(
+                height, width
+            ):  # pycocotools would walk there in pixels
+                raise DataError("polygon lies far outside the picture", where=where)
+            raw = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+        counts = raw["counts"]
+        text = counts.decode("ascii") if isinstance(counts, bytes) else str(counts)
+        if isinstance(segmentation, dict) and not fills(text, height * width):
+            raise ValueError("its runs do not fill the picture")
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as e:
+        raise DataError(f"malformed segmentation ({e})", where=where, remedy="expected COCO polygons or RLE") from e
+    return {"size": [height, width], "counts": text}
 
 
 def runs_of(counts: str) -> np.ndarray:

@@ -13,11 +13,10 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from visift.core.errors import DataError
-from visift.core.rle import fills
+from visift.core.rle import RLE, as_rle, decode_rle
 
 Role = Literal["system", "user", "assistant"]
 ROLES: tuple[Role, ...] = ("system", "user", "assistant")
-RLE = dict[str, Any]  # COCO run-length encoding: {"size": [height, width], "counts": str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,56 +42,13 @@ class Region:
 
         Raises DataError when the segmentation is malformed or made for a picture of another size.
         """
-        from pycocotools import mask as coco_mask
-
-        seg = self.segmentation
-        try:
-            if seg is None:
-                x, y, w, h = self.box
-                seg = [[x, y, x + w, y, x + w, y + h, x, y + h]]
-            if isinstance(seg, dict):
-                size, counts = [int(v) for v in seg["size"]], seg["counts"]
-                if size != [height, width]:
-                    raise DataError(
-                        f"mask is {size[1]}x{size[0]}, picture is {width}x{height}", where=f"region {self.id}"
-                    )
-                raw = coco_mask.frPyObjects(seg, height, width) if isinstance(counts, list) else seg
-            else:
-                if not seg or any(len(p) < 6 or len(p) % 2 or not np.isfinite(p).all() for p in seg):
-                    raise DataError("polygon needs at least three finite x, y pairs", where=f"region {self.id}")
-                if max(abs(v) for p in seg for v in p) > 4 * max(
-                    height, width
-                ):  # pycocotools would walk there in pixels
-                    raise DataError("polygon lies far outside the picture", where=f"region {self.id}")
-                raw = coco_mask.merge(coco_mask.frPyObjects(seg, height, width))
-            counts = raw["counts"]
-            text = counts.decode("ascii") if isinstance(counts, bytes) else str(counts)
-            if isinstance(seg, dict) and not fills(text, height * width):
-                raise ValueError("its runs do not fill the picture")
-        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as e:
-            raise DataError(
-                f"malformed segmentation ({e})", where=f"region {self.id}", remedy="expected COCO polygons or RLE"
-            ) from e
-        return {"size": [height, width], "counts": text}
+        x, y, w, h = self.box
+        outline = [[x, y, x + w, y, x + w, y + h, x, y + h]] if self.segmentation is None else self.segmentation
+        return as_rle(outline, height, width, f"region {self.id}")
 
     def mask(self, height: int, width: int) -> np.ndarray:
         """The mask as bool (height, width)."""
         return decode_rle(self.rle(height, width))
-
-
-def decode_rle(rle: RLE) -> np.ndarray:
-    """COCO RLE -> bool (height, width)."""
-    from pycocotools import mask as coco_mask
-
-    return cast(np.ndarray, coco_mask.decode({"size": rle["size"], "counts": rle["counts"].encode()})).astype(bool)
-
-
-def encode_rle(mask: np.ndarray) -> RLE:
-    """bool (height, width) -> COCO RLE with str counts."""
-    from pycocotools import mask as coco_mask
-
-    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": [int(v) for v in rle["size"]], "counts": rle["counts"].decode()}
 
 
 @dataclass(frozen=True, slots=True)

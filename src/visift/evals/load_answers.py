@@ -150,7 +150,7 @@ def own_or(ask: Ask, dataset: Callable[[Files], Rows] | None = None) -> Callable
     of_dataset = dataset or own_questions.own()
 
     def read(files: Files) -> Rows:
-        if files.questions is not None and (files.questions / "dataset.json").exists():
+        if files.of_ours:
             return of_dataset(files)
         questions = unique(ask(files), files.references or files.questions)
         replies, duplicate, recipe = own_questions.read_answers(files.answers)

@@ -57,7 +57,8 @@ def score(
     if rules not in RULES:
         raise UsageError(f"rules {rules!r} are unknown", remedy=f"one of: {', '.join(RULES)}")
     format = format or recognised(answers)
-    exported = format == "lmms-eval" and questions is not None and (questions / "dataset.json").exists()
+    files = Files(answers, questions, references, permute, seed, rules)
+    exported = format == "lmms-eval" and files.of_ours
     formats = [*bench.readers, *([judging.FORMAT] if bench.rubric else []), *([format] if exported else [])]
     if format not in formats:
         raise UsageError(f"task {task} cannot be read from format {format!r}", remedy=f"one of: {', '.join(formats)}")
@@ -73,7 +74,6 @@ def score(
             )
     first = _own_parser(bench, format) if parser == "all" else names[0]
     with _no_collector():
-        files = Files(answers, questions, references, permute, seed, rules)
         rows = (
             judging.read_stored(answers)
             if format == judging.FORMAT
@@ -155,15 +155,14 @@ def summarise(bench: Task, rows: Rows, items: list[Item], parser: str, seed: int
     }  # fmt: skip
     if rows.left_out:
         counts["left_out"] = rows.left_out
+    hidden = {g: unshown(items, g) for g in table.groups}
     groups = {
-        g: {m.name: table.of_group(g, m, seed).to_json() | unshown(items, g) for m in bench.metrics if table.has(g, m.needs)}
+        g: {m.name: table.of_group(g, m, seed).to_json() | hidden[g] for m in bench.metrics if table.has(g, m.needs)}
         for g in table.groups
         if g
     }  # fmt: skip
     metrics = {
-        t.name: table.of_all(t, seed).to_json() | unshown(items, t.group)
-        for t in bench.totals
-        if t.group in table.groups
+        t.name: table.of_all(t, seed).to_json() | hidden[t.group] for t in bench.totals if t.group in table.groups
     }
     result: dict[str, Any] = {
         "task": bench.name,

@@ -139,6 +139,11 @@ class Files:
     seed: int = 0
     rules: str = "published"
 
+    @property
+    def of_ours(self) -> bool:
+        """Whether the questions are a dataset folder of ours, not a benchmark's own files."""
+        return self.questions is not None and (self.questions / "dataset.json").exists()
+
 
 @dataclass(frozen=True, slots=True)
 class Task:

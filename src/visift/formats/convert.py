@@ -17,6 +17,9 @@ from visift.core.types import Conversation, Picture
 from visift.formats import EMBEDDING, FORMATS, TEXT, read, recognise, write
 from visift.formats.pictures import place
 
+OWN = "images"  # where a dataset keeps the pictures it drew; the sources' own roots are often called that, too
+ORIGINALS = "originals"  # what such a root is called outside
+
 
 def convert(
     path: Path,
@@ -91,10 +94,6 @@ def _ticked(stream: Iterator[Conversation], tick: Callable[[int], None]) -> Iter
         tick(1)
 
 
-OWN = "images"  # where a dataset keeps the pictures it drew; the sources' own roots are often called that, too
-ORIGINALS = "originals"  # what such a root is called outside
-
-
 def _renamed(conversation: Conversation) -> Conversation:
     """`NAME:relative` becomes `NAME/relative`, `images:relative` becomes `originals/relative`: outside, all pictures have one root."""
 
@@ -124,7 +123,11 @@ def _locate_under(folder: Path) -> Callable[[Picture], Path]:
 def _locate_named(dataset: Dataset) -> Callable[[Picture], Path]:
     """The way back from `_renamed`. Raises UsageError where two roots would have one name outside."""
     if {OWN, ORIGINALS} <= dataset.roots.keys():
-        raise UsageError(f"has image roots {OWN!r} and {ORIGINALS!r}, which would fall together", where=dataset.path)
+        raise UsageError(
+            f"has image roots {OWN!r} and {ORIGINALS!r}, which would fall together",
+            where=dataset.path,
+            remedy="call one of its roots otherwise",
+        )
 
     def locate(picture: Picture) -> Path:
         name, _, rest = picture.path.partition("/")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from visift.core.errors import DataError
-from visift.core.rle import decode_box, encode_box
-from visift.core.types import RLE, Region
+from visift.core.rle import RLE, decode_box, encode_box
+from visift.core.types import Region
 
 PAPER_MIN_AREA = 110  # pixels, in a picture whose shorter side is 640
 PAPER_SHORT_SIDE = 640

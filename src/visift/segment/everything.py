@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from visift.core.types import encode_rle
+from visift.core.rle import encode_rle
 from visift.segment.segmenter import Found
 
 BATCH = 16  # points asked about at a time

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from visift.core.errors import UsageError
-from visift.core.types import encode_rle
+from visift.core.rle import encode_rle
 from visift.segment.pretrained import Pretrained
 from visift.segment.segmenter import Found, flag
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from visift.core.errors import UsageError
-from visift.core.types import RLE
+from visift.core.rle import RLE
 
 SEGMENTERS = {  # name -> module:class; each takes `weights`, None = its default, and what of `ASKED` is given
     "sam2-onnx": "visift.segment.sam2_onnx:Sam2Onnx",

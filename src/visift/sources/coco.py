@@ -181,7 +181,7 @@ class CocoSource:
                 faults.append((f"coco-caption:{row.get('id', '?')}", "field 'caption' is no text"))
         return Scene(
             f"coco:{identity}", self.root, path, width, height, licence, _told_apart(regions), tuple(captions), tuple(faults),
-            tuple(n for n in absent if n not in uncounted), tuple(dict.fromkeys(uncounted)),
+            absent, tuple(dict.fromkeys(uncounted)),
         )  # fmt: skip
 
     def open(self, scene: Scene) -> Image.Image:

@@ -9,7 +9,8 @@ import numpy as np
 
 from visift.core.errors import DataError
 from visift.core.files import under
-from visift.core.types import Region, encode_rle
+from visift.core.rle import encode_rle
+from visift.core.types import Region
 from visift.sources.pictures import open_rgb
 
 

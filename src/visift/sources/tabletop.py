@@ -17,8 +17,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from visift.core.errors import UsageError
+from visift.core.rle import encode_rle
 from visift.core.seeds import rng
-from visift.core.types import Region, Scene, encode_rle
+from visift.core.types import Region, Scene
 
 SIDE = 112  # pixels; the built-in model's input, so that tags need no resize
 SHAPES = ("circle", "square", "triangle", "diamond", "star", "cross", "ring", "moon")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from visift.core.files import write_atomic, write_json
 from visift.core.progress import progress
-from visift.core.types import decode_rle
+from visift.core.rle import decode_rle
 from visift.sources.pictures import write_jpeg
 from visift.sources.tabletop import SHAPES, SIDE, Tabletop
 

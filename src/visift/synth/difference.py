@@ -18,8 +18,9 @@ from PIL import Image
 from visift.core.dataset import Made, Rejection
 from visift.core.errors import DataError, UsageError
 from visift.core.files import under
+from visift.core.rle import encode_rle
 from visift.core.seeds import rng
-from visift.core.types import Conversation, Picture, Provenance, Scene, assistant, encode_rle, user
+from visift.core.types import Conversation, Picture, Provenance, Scene, assistant, user
 from visift.sources.pictures import write_jpeg
 from visift.synth.difference_edits import EDITS, TARGETS, Canvas, Edit, canvas_of, donors_of, visible
 from visift.synth.difference_words import INSTRUCTIONS, SETS, difference, plain

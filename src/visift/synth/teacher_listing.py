@@ -11,19 +11,9 @@ from PIL import Image
 
 from visift.core.dataset import Made
 from visift.core.lists import parse_list, render_list
+from visift.core.rle import encode_rle
 from visift.core.seeds import rng
-from visift.core.types import (
-    Conversation,
-    Mark,
-    Picture,
-    Region,
-    Scene,
-    TaggedPicture,
-    Turn,
-    assistant,
-    encode_rle,
-    user,
-)
+from visift.core.types import Conversation, Mark, Picture, Region, Scene, TaggedPicture, Turn, assistant, user
 from visift.marks.tag import tag
 from visift.sources.pictures import jpeg_bytes
 from visift.sources.tabletop import SIDE, Tabletop

@@ -48,7 +48,7 @@ class TrainSettings(BaseModel):
     gradient_checkpointing: bool = False
     micro_batch: int = Field(
         0, ge=0
-    )  # rows at once in a process, which sums in another order; 0 = the whole share of the batch
+    )  # rows at once in a process, 0 = its share of the batch; decides the order of sums
 
     # How it runs, not what is learnt
     save_every: int = Field(200, ge=1)  # steps

@@ -68,7 +68,7 @@ def only_captioned(read: Any) -> Any:
 
     def reader(files: Files) -> Any:
         rows = read(files)
-        if files.questions is not None and (files.questions / "dataset.json").exists():
+        if files.of_ours:
             return rows
         if not any(q.id in rows.replies for q in rows.questions):
             raise DataError(
