@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 
 # Waiting OpenMP threads must not burn the core that another process needs (a step got 5 times slower beside one).
 export OMP_WAIT_POLICY ?= passive
-# pip compiles what it installs on one core; this does it on all, and leaves out what few load: the tests and models of others.
+# pip compiles what it installs on one core; this does it on all, and leaves out what no command loads, or few.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --no-compile
-COMPILE = @echo 'compiling (half a minute)'; $(BIN)/python -m compileall -qq -j 0 -x 'site-packages/(.*/tests?|transformers/models)/' $(VENV)/lib || true  # some files are written for other Pythons
+SELDOM := .*/tests?|transformers/models|torch/testing|sympy/physics|openai|sklearn|pip|setuptools|nltk|matplotlib|fontTools|mypyc?|narwhals|networkx
+COMPILE = @echo 'compiling (half a minute)'; $(BIN)/python -m compileall -qq -j 0 -x 'site-packages/($(SELDOM))/' $(VENV)/lib || true  # some files are written for other Pythons
 # Real data for the tests, where it is at hand; without it they are skipped with the reason.
 ifneq ($(wildcard ../shared/data/.),)
 export VISIFT_DATA ?= $(abspath ../shared/data)

@@ -20,7 +20,8 @@ from visift.core.dataset import Dataset, Made, build
 from visift.core.seeds import rng
 from visift.core.types import Conversation, Provenance, assistant, user
 from visift.evals.answer import answer, ready
-from visift.evals.engine import Engine, Question
+from visift.evals.engine import Engine
+from visift.evals.question import Question
 
 THINGS = (
     "person car dog cat bus chair table bottle cup bowl sofa train truck boat bench bird horse sheep".split()  # noqa: SIM905

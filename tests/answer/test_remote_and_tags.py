@@ -19,7 +19,7 @@ from visift.core.errors import DataError, UsageError
 from visift.core.files import write_json, write_jsonl
 from visift.core.types import Conversation, Picture, Provenance, assistant, user
 from visift.evals.answer import answer
-from visift.evals.engine import Question
+from visift.evals.question import Question
 from visift.evals.remote_engine import RemoteEngine, RemoteModel
 from visift.evals.tagged_questions import draw, tagged
 from visift.remote.client import Client

@@ -13,7 +13,7 @@ from PIL import Image
 from visift.core.dataset import Dataset
 from visift.core.errors import DataError, UsageError
 from visift.core.types import Answer, Conversation, Part, Picture, Provenance, Turn, assistant, user
-from visift.evals.engine import Question, Reply
+from visift.evals.question import Question, Reply
 from visift.evals.rounds import PHOTO, TABLETOP, WISH, Rounds, compare_lengths, dialogue_set, is_dialogues, lengths
 
 

@@ -167,11 +167,17 @@ def test_questions_are_held_out_unless_the_recipe_says_otherwise(tmp_path):
     assert all(d.split == "train" for d in recipe.data.values())
 
 
-def test_reading_a_recipe_is_light():
-    code = (
-        "import sys; from visift.recipe.schema import read_recipe, shipped;"
-        "read_recipe(shipped('demo')); print([x for x in ('torch', 'transformers') if x in sys.modules])"
-    )
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from visift.recipe.schema import read_recipe, shipped; read_recipe(shipped('demo'))",
+        "import visift.recipe.run, visift.report, visift.evals.compare, visift.evals.rounds, visift.train.model_card",
+        "import visift.evals.answer, visift.evals.remote_engine",
+    ],
+    ids=["reading a recipe", "what walks and reports it", "asking a server"],
+)
+def test_what_needs_no_model_loads_no_torch(code):
+    code = f"{code}; import sys; print([x for x in ('torch', 'transformers') if x in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -114,10 +114,11 @@ def test_tabletop_answers_hold_and_are_balanced(tmp_path: Path) -> None:
 
 @pytest.mark.data
 @pytest.mark.parametrize("split", ["train2017", "val2017"])
-def test_photographs(data: Path, tmp_path: Path, split: str) -> None:
+@pytest.mark.parametrize("seeds", [1, pytest.param(3, marks=pytest.mark.stress)])
+def test_photographs(data: Path, tmp_path: Path, split: str, seeds: int) -> None:
     coco = data / "coco_mini"
     source = CocoSource(coco / split, coco / "annotations" / f"instances_{split}.json")
-    for seed in range(3):
+    for seed in range(seeds):
         synthesise("tag-qa", source, tmp_path / str(seed), seed=seed)
         check_dataset(tmp_path / str(seed))
 

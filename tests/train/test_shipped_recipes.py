@@ -49,7 +49,7 @@ def test_they_say_what_the_papers_say() -> None:
 
 @pytest.mark.integration
 @pytest.mark.data
-@pytest.mark.parametrize(("steps", "rows"), [(2, 2), pytest.param(20, 1, marks=pytest.mark.stress)])
+@pytest.mark.parametrize(("steps", "rows"), [(1, 2), pytest.param(20, 1, marks=pytest.mark.stress)])
 def test_foreign_chats_train_without_a_dropped_row(data: Path, tmp_path: Path, steps: int, rows: int) -> None:
     """Fifty real chats of about ten rounds over several pictures."""
     chats = data / "mantis_chat" / "train.json"

@@ -8,9 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast, get_args
-
-import torch
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from visift.core.dataset import Dataset
 from visift.core.errors import DataError, UsageError
@@ -18,12 +16,16 @@ from visift.core.files import appending, sha256_json, write_jsonl
 from visift.core.progress import progress
 from visift.core.seeds import rng
 from visift.core.types import Answer, Conversation
-from visift.evals.engine import Engine, Mode, Question
-from visift.evals.remote_engine import RemoteEngine, RemoteModel
+from visift.evals.question import Mode, Question
 from visift.evals.rounds import Rounds, lengths
 from visift.evals.tagged_questions import ROOT, tagged
-from visift.models import Vlm, fingerprint, load
-from visift.models.precision import fast_bf16
+
+if (
+    TYPE_CHECKING
+):  # torch takes seconds to load: not before what is asked is known to make sense, and never for a server
+    from visift.evals.engine import Engine
+    from visift.evals.remote_engine import RemoteEngine, RemoteModel
+    from visift.models import Vlm
 
 
 def answer(
@@ -51,8 +53,6 @@ def answer(
     """
     if mode not in get_args(Mode):
         raise UsageError(f"unknown mode {mode!r}", remedy=f"one of {', '.join(get_args(Mode))}")
-    if threads:
-        torch.set_num_threads(threads)
     if remote is not None and mode != "generate":
         raise UsageError(f"mode {mode} needs a local model", remedy="servers are asked with --mode generate")
     dataset = Dataset(Path(questions), dict(images or {}) | ({ROOT: str(tags.resolve())} if tags else {}))
@@ -63,7 +63,12 @@ def answer(
         if mode != "generate":
             raise UsageError("earlier rounds are answered in text", remedy="leave --mode out")
         decoding |= rounds.decoding()
-    known = remote.describe() if remote is not None else fingerprint(model)
+    if remote is not None:
+        known = remote.describe()
+    else:
+        from visift.models import fingerprint
+
+        known = fingerprint(model)
     shown = map(tagged(tags), _first(dataset, limit)) if tags is not None else _first(dataset, limit)
     if shuffle_images is not None:
         shown = (shuffled(c, shuffle_images) for c in shown)
@@ -80,8 +85,16 @@ def answer(
     if missing:
         engine: Engine | RemoteEngine
         if remote is not None:
+            from visift.evals.remote_engine import RemoteEngine
+
             engine = RemoteEngine(remote, dataset, max_new_tokens, grey)
         else:
+            import torch
+
+            from visift.evals.engine import Engine
+
+            if threads:
+                torch.set_num_threads(threads)
             engine = Engine(vlm or ready(model), dataset, max_new_tokens, grey, cast(Mode, mode))
         with progress(f"answer {task}", len(asked), "questions", done=len(done)) as tick, appending(out) as add:
             came = rounds.replies(engine, missing, batch_size) if rounds else engine.answers(missing, batch_size)
@@ -125,6 +138,11 @@ def shuffled(c: Conversation, seed: int) -> Conversation:
 
 def ready(model: str) -> Vlm:
     """The model as it answers: bf16 on a GPU that is fast at it, else float32."""
+    import torch
+
+    from visift.models import load
+    from visift.models.precision import fast_bf16
+
     gpu = torch.cuda.is_available()
     vlm = load(model, dtype=torch.bfloat16 if gpu and fast_bf16("cuda") else torch.float32)
     if gpu:

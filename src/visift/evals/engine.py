@@ -3,44 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import torch
 from transformers import GenerationConfig
 
 from visift.core.dataset import Dataset
 from visift.core.errors import DataError
-from visift.core.types import Conversation, assistant
+from visift.core.types import assistant
 from visift.evals.guided_prefix import GuidedPrefix
+from visift.evals.question import Mode, Question, Reply
 from visift.evals.shared_prefix import SharedPrefix, can_share, common_prefix, decode
 from visift.models import Renderer, Vlm, vpgc
 from visift.models.families.family import Pixels
 from visift.models.pictures import Pictures, with_sizes
-from visift.models.render import Rendered
 
-Mode = Literal["generate", "logits"]
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 YES_NO = {"Yes": ("Yes", "yes"), "No": ("No", "no")}
-
-
-@dataclass(slots=True)
-class Question:
-    """A question as the model will see it, and how its request is known."""
-
-    conversation: Conversation
-    request: str
-    text: Rendered | None = None  # None: it could not be rendered; `problem` says why
-    problem: str = ""
-    choices: dict[str, list[int]] = field(default_factory=dict)  # mode logits: choice -> tokens that would begin it
-    scores: dict[str, float] = field(default_factory=dict)  # and its log-probability
-
-    @property
-    def ids(self) -> list[int]:
-        return self.text.input_ids if self.text else []
-
-
-Reply = tuple[Question, str, str]  # question, text, finish
 
 
 class Engine:

@@ -26,7 +26,8 @@ from visift.core.seeds import rng
 from visift.core.types import Conversation, Mark, TaggedPicture, assistant
 from visift.evals import stats
 from visift.evals.answer import ready
-from visift.evals.engine import Engine, Question
+from visift.evals.engine import Engine
+from visift.evals.question import Question
 from visift.models import Renderer, Vlm, fingerprint
 from visift.models.image_attention import PatchGrid, text_attention
 from visift.models.pictures import Pictures

@@ -12,7 +12,7 @@ from PIL import Image
 from visift.core.dataset import Dataset
 from visift.core.errors import DataError
 from visift.core.types import Picture
-from visift.evals.engine import Question, Reply
+from visift.evals.question import Question, Reply
 from visift.remote.client import anything
 from visift.remote.failures import UnusableReply
 from visift.remote.request import Request

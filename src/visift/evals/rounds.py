@@ -24,7 +24,7 @@ from visift.core.files import read_jsonl, sha256_file
 from visift.core.seeds import rng
 from visift.core.types import Answer, Conversation, Part, Picture, Turn, assistant, user
 from visift.evals import stats
-from visift.evals.engine import Question, Reply
+from visift.evals.question import Question, Reply
 from visift.formats import FORMATS, TEXT, decode_row, raw_rows, recognise
 
 VERSION = 1  # of the frozen questions and wishes below; a changed one gets a new number

@@ -10,7 +10,6 @@ from typing import Any
 import visift
 from visift.core.files import write_atomic
 from visift.train.settings import TrainSettings
-from visift.train.stages import census_line
 
 SCORES = "\n## Scores\n"
 
@@ -25,7 +24,7 @@ def model_card(
     lines = [
         "---", "library_name: transformers", "pipeline_tag: image-text-to-text", f"base_model: {name}", "---", "",
         f"# {name}, fine-tuned with visift", "",
-        f"* {census_line(dict(census))}.",
+        f"* {census_line(census)}.",
         f"* {counts['rows']:,} rows ({counts['tokens']:,} tokens, {counts['learnt']:,} learnt, {counts['pictures']:,} pictures;"
         f" {counts['rejected']} left out), {steps:,} steps.",
         f"* Settings other than the defaults of visift {visift.__version__}: `{json.dumps(changed, sort_keys=True)}`.",
@@ -35,6 +34,12 @@ def model_card(
           f" content sha256 `{card['content_sha256']}`" for label, card in data.items()),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def census_line(census: Mapping[str, Any]) -> str:
+    """What a stage (`stages.Staged.census`) trains, in a line."""
+    by = ", ".join(f"{part} {n:,}" for part, n in census["trainable_by_part"].items())
+    return f"stage {census['stage']}: {census['trainable']:,} parameters train ({by}), {census['frozen']:,} are frozen"
 
 
 def add_scores(folder: Path, scores: Mapping[str, Mapping[str, Any]]) -> None:

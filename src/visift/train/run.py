@@ -40,12 +40,12 @@ from visift.models.precision import fast_bf16
 from visift.train import checkpoint, sharding
 from visift.train.flops import own_peak, work_of
 from visift.train.foreign import open_data
-from visift.train.model_card import model_card
+from visift.train.model_card import census_line, model_card
 from visift.train.pack import PackedCollator, check_packing, even
 from visift.train.plan import Plan, joint_order, make_plan, order, padding_share
 from visift.train.rows import Collator, Rows
 from visift.train.settings import TrainSettings
-from visift.train.stages import Staged, census_line, prepare
+from visift.train.stages import Staged, prepare
 from visift.train.trainer import StepLog, VlmTrainer
 
 

@@ -100,11 +100,6 @@ def _census(model: nn.Module, stage: str, parts: dict[str, str], part_of: dict[s
     }  # fmt: skip
 
 
-def census_line(census: dict[str, Any]) -> str:
-    by = ", ".join(f"{part} {n:,}" for part, n in census["trainable_by_part"].items())
-    return f"stage {census['stage']}: {census['trainable']:,} parameters train ({by}), {census['frozen']:,} are frozen"
-
-
 def _frozen_roots(module: nn.Module) -> list[nn.Module]:
     parameters = list(module.parameters())
     if parameters and not any(p.requires_grad for p in parameters):
