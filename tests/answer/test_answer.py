@@ -23,8 +23,7 @@ from PIL import Image
 from visift.core.dataset import Dataset, Made, build
 from visift.core.errors import DataError, UsageError
 from visift.core.types import Conversation, Picture, Provenance, assistant, user
-from visift.evals import answer as engine
-from visift.evals import engine as local
+from visift.evals import engine
 from visift.evals.answer import answer
 from visift.evals.guided_prefix import GuidedPrefix
 from visift.evals.shared_prefix import SharedPrefix
@@ -78,8 +77,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from visift.core.types import Conversation, Picture, Provenance, assistant, user
-from visift.evals import answer as engine
-from visift.evals import engine as local
+from visift.evals import engine
+from visift.evals.answer import answer
 made = engine.Engine._generate
 asked = []
 def die(self, batch, pixels):
@@ -90,7 +89,7 @@ def die(self, batch, pixels):
     asked.extend(batch)
     return made(self, batch, pixels)
 engine.Engine._generate = die
-engine.answer("t", {model!r}, Path({questions!r}), Path({out!r}), batch_size=3, max_new_tokens=6)
+answer("t", {model!r}, Path({questions!r}), Path({out!r}), batch_size=3, max_new_tokens=6)
 """
 
 
@@ -155,7 +154,7 @@ def test_questions_on_one_picture_share_it_and_get_the_same_answers(
         seen.clear()
         answer("t", model, questions, tmp_path / f"{mode}.jsonl", mode=mode, max_new_tokens=6)
         assert seen == [9, 9]
-        monkeypatch.setattr(local, "can_share", lambda model, family: False)
+        monkeypatch.setattr(engine, "can_share", lambda model, family: False)
         answer("t", model, questions, tmp_path / f"{mode}-alone.jsonl", mode=mode, max_new_tokens=6, batch_size=1)
         monkeypatch.undo()
         monkeypatch.setattr(SharedPrefix, "__init__", count)
@@ -185,12 +184,12 @@ def test_under_vpgc_the_layers_below_it_are_shared(
         made(self, *given)
 
     monkeypatch.setattr(GuidedPrefix, "__init__", count)
-    shares = local.can_share(vlm.model, vlm.family)
+    shares = engine.can_share(vlm.model, vlm.family)
     assert shares == (family != "qwen3-vl")  # which adds features above layer 1 again
     for mode in ("generate", "logits"):
         answer("t", model, questions, tmp_path / f"{mode}.jsonl", mode=mode, max_new_tokens=6, vlm=vlm)
         with monkeypatch.context() as alone:
-            alone.setattr(local, "can_share", lambda model, family: False)
+            alone.setattr(engine, "can_share", lambda model, family: False)
             answer(
                 "t", model, questions, tmp_path / f"{mode}-1.jsonl", mode=mode, max_new_tokens=6, batch_size=1, vlm=vlm
             )
