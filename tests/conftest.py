@@ -10,6 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -27,6 +28,8 @@ settings.register_profile(
 settings.load_profile("visift")
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+UNIT = "not integration"  # -m of the unit tier
+ALL_INTEGRATION = re.compile(r"^pytestmark = (\[\s*)?pytest\.mark\.integration", re.M)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,10 +39,22 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.markexpr = f"({chosen}) and not stress" if chosen else "not stress"
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The unit tier does not even import a file that has no test for it: torch takes ten seconds to load."""
+    if UNIT not in config.option.markexpr or collection_path.suffix != ".py":
+        return None
+    return True if ALL_INTEGRATION.search(collection_path.read_text(encoding="utf-8")) else None
+
+
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    if UNIT in item.config.option.markexpr and "torch" in sys.modules:
+        pytest.fail("the unit tier loads no torch: mark what does as integration")
+
+
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if isinstance(item, pytest.Function) and _is_slow(item):
+        if _is_slow(item):
             item.add_marker(pytest.mark.integration)
     # Files with integration tests first: a long one begun last would run alone, on one core.
     long = {item.path for item in items if item.get_closest_marker("integration")}
@@ -51,10 +66,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def _is_slow(item: pytest.Function) -> bool:
-    """Runs a random model of the Hugging Face classes or the built-in one, asks a server, or looks at photographs or pages."""
-    used = {"tiny_vlm", "tiny_families", "fresh_model", "serving"} & vars(item.module).keys()
-    return bool(used) or any(item.get_closest_marker(name) for name in ("data", "weights", "browser"))
+def _is_slow(item: pytest.Item) -> bool:
+    """Looks at photographs or pages, or loads weights."""
+    return any(item.get_closest_marker(name) for name in ("data", "weights", "browser"))
 
 
 def _needs() -> dict[str, str]:

@@ -29,6 +29,8 @@ from visift.evals.guided_prefix import GuidedPrefix
 from visift.evals.shared_prefix import SharedPrefix
 from visift.models import load, vpgc
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> str:

@@ -26,6 +26,8 @@ from visift.remote.client import Client
 from visift.remote.limits import Limits
 from visift.sources.coco import CocoSource
 
+pytestmark = pytest.mark.integration
+
 
 def pope(folder: Path, count: int = 6) -> tuple[Path, Path]:
     """POPE's own label file on three pictures, one of which is missing where `count` reaches it; and the pictures' folder."""

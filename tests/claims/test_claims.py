@@ -85,6 +85,7 @@ def test_few_lists_are_asked_the_same_and_are_a_tenth():
     assert all(10 * few.data[n].tabletop == demo.data[n].tabletop for n in demo.arms["listing"].data)  # the same shares
 
 
+@pytest.mark.integration
 def test_every_vpgc_variant_changes_one_thing():
     """No two of them train the same, none changes what is asked, and B4 holds every layer of the built-in model."""
     from visift.models import load

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from faulty_server import serving
 from typer.testing import CliRunner
 
 from visift.cli.main import app
 from visift.core.files import write_json, write_jsonl
 from visift.core.types import Answer
+
+pytestmark = pytest.mark.integration
 
 
 def files(folder: Path) -> list[str]:

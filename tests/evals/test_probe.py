@@ -23,6 +23,8 @@ from visift.models.image_attention import PatchGrid
 from visift.sources.tabletop import Tabletop
 from visift.synth.frame import synthesise
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def vlm() -> Any:

@@ -25,6 +25,8 @@ from visift.models.builtin.vision import Residual
 from visift.sources.tabletop import COLOURS, SHAPES, SIDE, SIZES, Tabletop, Thing, draw_things, place_things
 from visift.synth.frame import synthesise
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def tokenizer():

@@ -23,6 +23,8 @@ from visift.models.pictures import Pictures
 from visift.train.pack import PackedCollator, balance, token_losses
 from visift.train.rows import Collator, Row
 
+pytestmark = pytest.mark.integration
+
 SIZES = ((40, 28), (100, 50), (30, 90), (56, 56))
 
 

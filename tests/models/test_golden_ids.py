@@ -11,6 +11,8 @@ import tiny_families
 
 from visift.models import Renderer, load
 
+pytestmark = pytest.mark.integration
+
 GOLDEN = json.loads(golden_ids.FILE.read_text())["ids"]
 
 

@@ -17,6 +17,8 @@ import tiny_vlm
 from visift.core.errors import DataError, UsageError
 from visift.models import fingerprint, load
 
+pytestmark = pytest.mark.integration
+
 
 def without_a_weight(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")

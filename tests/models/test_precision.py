@@ -5,6 +5,8 @@ import torch
 
 from visift.models.precision import fast_bf16
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="knows x86 processors")
 def test_a_processor_without_avx512_is_not_fast_at_bf16():

@@ -22,6 +22,8 @@ from visift.models.builtin.pretrain import Pointer, Words, losses, pretrain, rat
 from visift.models.builtin.settings import PretrainSettings
 from visift.models.builtin.tokenizer import train_tokenizer
 
+pytestmark = pytest.mark.integration
+
 SMALL = PretrainSettings(steps=7, batch_size=2, warmup=2, save_every=2, looking=0.3, only_seen=2)
 
 

@@ -17,6 +17,8 @@ from visift.core.types import Conversation, Part, Picture, Provenance, Turn, ass
 from visift.models import Renderer, load
 from visift.models.load import VICUNA
 
+pytestmark = pytest.mark.integration
+
 CHATML_PLAIN = (  # no generation marks, content is a string, a default system prompt is injected
     "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are helpful.<|im_end|>\n' }}{% endif %}"
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}"

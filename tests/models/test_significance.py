@@ -18,6 +18,8 @@ from visift.models.image_attention import PatchGrid, query_attention, text_atten
 from visift.models.significance import Diagnosed, attention_map, middle_third, significances
 from visift.sources.tabletop import Tabletop
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def builtin() -> Any:

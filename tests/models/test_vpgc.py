@@ -27,6 +27,8 @@ from visift.models import Renderer, Vlm, builtin, load, vpgc
 from visift.models.pictures import Pictures
 from visift.train.rows import Collator, Row
 
+pytestmark = pytest.mark.integration
+
 OWN = ("labels", "row_ids", "sources", "real")
 
 

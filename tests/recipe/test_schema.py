@@ -25,8 +25,12 @@ def demo():
     return yaml.safe_load(shipped("demo").read_text())
 
 
-def test_the_shipped_recipes_are_valid():
+def test_the_demo_is_valid():
     assert isinstance(read_recipe(shipped("demo")), Recipe)
+
+
+@pytest.mark.integration
+def test_the_recipe_of_the_base_is_valid():
     assert isinstance(read_recipe(shipped("builtin_base")), BaseRecipe)
 
 
@@ -182,6 +186,7 @@ def test_what_needs_no_model_loads_no_torch(code):
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.integration
 def test_what_is_known_without_torch_is_what_torch_s_side_knows():
     from visift.evals.rounds import TABLETOP
     from visift.recipe.schema import Questions
@@ -195,6 +200,7 @@ def test_what_is_known_without_torch_is_what_torch_s_side_knows():
         Questions(**asked, rounds=len(TABLETOP) + 1)
 
 
+@pytest.mark.integration
 def test_a_typo_in_what_pretraining_is_told_is_found_too():
     with pytest.raises(UsageError, match=r"builtin_base.yaml: pretrain: unknown key 'stepz'. allowed: .*steps"):
         read_recipe(shipped("builtin_base"), ["pretrain.stepz=3"])

@@ -27,6 +27,8 @@ from visift.remote.prices import Price, price_from
 from visift.remote.request import Request
 from visift.remote.wire import endpoint, retry_after
 
+pytestmark = pytest.mark.integration
+
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )

@@ -16,7 +16,6 @@ from visift.cli.main import app
 from visift.core.dataset import Dataset
 from visift.core.errors import UsageError
 from visift.core.types import Region
-from visift.models.builtin.lessons import difference_sentences
 from visift.sources.tabletop import Tabletop
 from visift.synth.difference_edits import Edit
 from visift.synth.difference_words import plain
@@ -103,7 +102,10 @@ def test_plain_words_by_hand() -> None:
     assert plain(made("modify", dog, dog, "striped"), True) == "The dog is no longer striped."
 
 
+@pytest.mark.integration
 def test_plain_pairs_are_what_the_base_was_taught(tmp_path: Path) -> None:
+    from visift.models.builtin.lessons import difference_sentences
+
     synthesise("difference", Tabletop(8, seed=4), tmp_path / "d", answers="plain", sets=0.3, unchanged=0.3)
     line = re.compile(
         r"(Picture \d: )?(Nothing changed\.|(The|An?) [a-z ]+ (is gone|was added|has become an? [a-z ]+)\.)"

@@ -20,6 +20,8 @@ from visift.synth.dialog.rounds import Round
 from visift.synth.frame import Task, synthesise
 from visift.synth.teacher import Teacher
 
+pytestmark = pytest.mark.integration
+
 COCO = ("person", "dog", "cat", "tv", "dining table", "potted plant")
 WORDS = fact_words(Task("dialog", None, Path(), 0, {}, COCO), Scene("coco:1", "images", "1.jpg", 9, 9))  # type: ignore[arg-type]
 

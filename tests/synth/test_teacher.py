@@ -27,6 +27,8 @@ from visift.synth.frame import synthesise
 from visift.synth.listing import INSTRUCTIONS
 from visift.synth.teacher import Teacher
 
+pytestmark = pytest.mark.integration
+
 QUICK = Limits(timeout=10, backoff=0.01)
 
 

@@ -23,6 +23,8 @@ from visift.sources.tabletop import Tabletop
 from visift.synth.frame import synthesise
 from visift.synth.teacher import Teacher
 
+pytestmark = pytest.mark.integration
+
 CODE = """
 import sys
 from pathlib import Path

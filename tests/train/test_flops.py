@@ -14,6 +14,8 @@ from visift.train.settings import TrainSettings
 from visift.train.stages import prepare
 from visift.train.trainer import StepLog, note_of
 
+pytestmark = pytest.mark.integration
+
 BODY = 2 * (4 * 64 * 64 + 3 * 64 * 128)  # of tiny_vlm: two layers' attention and MLP
 
 

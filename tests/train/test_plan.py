@@ -11,6 +11,8 @@ from visift.train.plan import Plan, order, padding_share
 from visift.train.rows import MicroBatches
 from visift.train.settings import TrainSettings
 
+pytestmark = pytest.mark.integration
+
 LENGTHS = np.random.default_rng(0).integers(20, 400, 1000).astype(np.int32)
 
 

@@ -42,6 +42,8 @@ from visift.train.settings import TrainSettings
 from visift.train.stages import prepare
 from visift.train.trainer import LearntPositions, StepLog
 
+pytestmark = pytest.mark.integration
+
 FAST = TrainSettings(steps=6, batch_size=4, lr=1e-3, bf16=False, threads=1, save_every=2)
 
 

@@ -16,6 +16,8 @@ from visift.cli.answer import answer
 from visift.cli.train import train
 from visift.core.errors import UsageError
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def app() -> typer.Typer:

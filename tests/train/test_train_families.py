@@ -28,6 +28,8 @@ from visift.train.run import train
 from visift.train.settings import TrainSettings
 from visift.train.trainer import VlmTrainer
 
+pytestmark = pytest.mark.integration
+
 FAST = TrainSettings(steps=3, batch_size=4, lr=1e-3, bf16=False, threads=1, save_every=2)
 SAMPLED = ("llava-next", "idefics3", "qwen2.5-vl")  # the rest in `make stress`
 FAMILIES = [

@@ -30,6 +30,8 @@ from visift.train.run import train
 from visift.train.settings import TrainSettings, read_recipe
 from visift.train.trainer import VlmTrainer
 
+pytestmark = pytest.mark.integration
+
 RECIPE = Path(__file__).parents[2] / "recipes" / "vpgc.yaml"
 FAST = TrainSettings(steps=3, batch_size=6, lr=1e-2, warmup=0, bf16=False, threads=1, save_every=2)
 

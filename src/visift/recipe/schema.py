@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from visift.core.errors import DataError, UsageError
+from visift.core.yaml_text import override, parse_yaml
 from visift.recipe.check import check_base, check_recipe
 from visift.train.settings import Stage
 
@@ -136,7 +137,7 @@ def shipped(name: str) -> Path:
 def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe | BaseRecipe:
     """Read and check a recipe. `overrides` are `dotted.key=value`, the value being YAML. Raises UsageError or DataError."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError as e:
         raise UsageError("no such recipe", where=path, remedy="check the path, or name one of recipes/") from e
     except (OSError, UnicodeDecodeError) as e:
@@ -145,8 +146,8 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe | BaseRecip
         raise DataError(f"is not valid YAML ({' '.join(str(e).split())[:160]})", where=path) from e
     if not isinstance(values, dict):
         raise UsageError("is not a mapping", where=path, remedy="see recipes/demo.yaml for one that runs")
-    for override in overrides:
-        _override(values, override)
+    for key, value in map(override, overrides):
+        _set(values, key, value)
     return parse_recipe(values, path)
 
 
@@ -167,17 +168,11 @@ def parse_recipe(values: Mapping[str, Any], where: object) -> Recipe | BaseRecip
     return recipe
 
 
-def _override(values: dict[str, Any], text: str) -> None:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise UsageError(f"{text!r} is no key=value", remedy="for example: train.steps=100")
+def _set(values: dict[str, Any], key: str, value: Any) -> None:
     at: Any = values
     *path, last = key.split(".")
     for step in path:
         at = at.setdefault(step, {}) if isinstance(at, dict) else at
     if not isinstance(at, dict):
         raise UsageError(f"{key!r} leads into a value", remedy="check the recipe's structure")
-    try:
-        at[last] = yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError) as e:  # ValueError: a date that is none
-        raise UsageError(f"{text!r}: {value!r} is not a YAML value", remedy="quote it if it is text") from e
+    at[last] = value

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from visift.core.errors import UsageError
+from visift.core.yaml_text import override, parse_yaml
 
 Stage = Literal["align", "sft", "lora", "full", "vpgc"]  # what each trains says stages.py, which needs torch
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -97,7 +98,7 @@ NAMED = ("model", "stage")  # what a recipe may name beside settings; the comman
 
 def _mapping(path: Path) -> dict[str, Any]:
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loaded = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as e:
         first = str(e).strip().splitlines()[0]
         raise UsageError(f"cannot read the recipe ({first})", where=path, remedy="a YAML mapping is expected") from e
@@ -116,14 +117,7 @@ def read_recipe(path: Path | None, overrides: Sequence[str] = ()) -> TrainSettin
     values: dict[str, Any] = {}
     if path is not None:
         values = {k: v for k, v in _mapping(path).items() if k not in NAMED}
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals:
-            raise UsageError(f"{override!r} is not key=value", remedy="for example steps=100")
-        try:
-            value = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError) as e:  # ValueError: a date that is none
-            raise UsageError(f"{override!r}: {text!r} is not a YAML value", remedy="quote it if it is text") from e
+    for key, value in map(override, overrides):
         head, dot, tail = key.partition(".")
         values[head] = {**(values.get(head) or {}), tail: value} if dot else value
     # YAML 1.1 reads 2e-5 as text; pydantic turns it into a number
