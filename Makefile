@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= passive
 # pip compiles what it installs on one core; this does it on all, and leaves out what no command loads, or few.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --no-compile
-SELDOM := .*/tests?|transformers/models|torch/testing|sympy/physics|openai|sklearn|pip|setuptools|nltk|matplotlib|fontTools|mypyc?|narwhals|networkx
+SELDOM := .*/tests?|transformers/models|torch/testing|sympy/physics|openai|sklearn|pip|setuptools|mypyc?|narwhals|networkx
 COMPILE = @echo 'compiling (half a minute)'; $(BIN)/python -m compileall -qq -j 0 -x 'site-packages/($(SELDOM))/' $(VENV)/lib || true  # some files are written for other Pythons
 # Real data for the tests, where it is at hand; without it they are skipped with the reason.
 ifneq ($(wildcard ../shared/data/.),)
@@ -48,7 +48,7 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.made
 
 # What the long counts and the speed tables compare with or run on, besides.
 $(VENV)/.installed-all: $(VENV)/.installed-dev
-	$(INSTALL) -e '.[dev,ray,onnx,trl]'
+	$(INSTALL) -e '.[dev,ray,onnx,trl,bench]'
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/.made

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
-from visift.cli.main import app
+from visift.cli.main import app, main
 from visift.models.builtin import FOLDER
 
 pytestmark = pytest.mark.integration
@@ -24,20 +23,17 @@ def commands() -> list[list[str]]:
 
 
 @pytest.mark.skipif(not (FOLDER / "model.safetensors").exists(), reason="the shipped weights are not there")
-def test_the_commands_run_in_order(tmp_path):
+def test_the_commands_run_in_order(tmp_path, monkeypatch, capsys):
+    """In this process, which has loaded torch; the other tests of the commands, and the demo's, start processes."""
     found = commands()
     assert len(found) >= 6
+    monkeypatch.chdir(tmp_path)
     for words in found:
         assert words[0] == "visift"
-        done = subprocess.run(
-            [sys.executable, "-m", "visift", *words[1:]],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr[-2000:]}"
+        monkeypatch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code, f"{shlex.join(words)}\n{capsys.readouterr().err[-2000:]}"
     assert (tmp_path / "lists-llava" / "data.json").exists()
     assert (tmp_path / "scores" / "short" / "score.json").exists()
 

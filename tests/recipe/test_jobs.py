@@ -77,7 +77,7 @@ def test_an_unexpected_error_of_many_lines_ends_in_one_line_that_says_what_it_wa
     def fails():
         raise ValueError("1 validation error\n  stepz: unknown\n  see https://example.org")
 
-    monkeypatch.setattr(job, "synth", fails)
+    monkeypatch.setitem(job.STEPS, "synth", fails)
     monkeypatch.setattr(job, "_end_with_parent", lambda: None)
     monkeypatch.setattr(sys, "argv", ["job", '{"do": "synth"}'])
     with pytest.raises(SystemExit, match="1"):

@@ -90,6 +90,14 @@ def pretrain(out: str, settings: dict[str, Any]) -> None:
     run(Path(out), PretrainSettings(**settings))
 
 
+STEPS = {"synth": synth, "ask": ask, "train": train, "answer": answer, "pretrain": pretrain}
+
+
+def do(spec: dict[str, Any]) -> None:
+    """One step: {"do": its name, arguments}."""
+    STEPS[spec["do"]](**{key: value for key, value in spec.items() if key != "do"})
+
+
 def _end_with_parent() -> None:
     """The parent holds the other end of stdin; when it is gone, so are we."""
     while os.read(0, 1):  # not sys.stdin: its lock must be free when the interpreter ends
@@ -99,9 +107,8 @@ def _end_with_parent() -> None:
 
 def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    spec = json.loads(sys.argv[1])
     try:
-        {"synth": synth, "ask": ask, "train": train, "answer": answer, "pretrain": pretrain}[spec.pop("do")](**spec)
+        do(json.loads(sys.argv[1]))
     except VisiftError as e:
         print(" ".join(str(e).split()), file=sys.stderr)
         sys.exit(e.exit_code)
