@@ -46,9 +46,8 @@ def as_rle(segmentation: list[list[float]] | RLE, height: int, width: int, where
         else:
             if not segmentation or any(len(p) < 6 or len(p) % 2 or not np.isfinite(p).all() for p in segmentation):
                 raise DataError("polygon needs at least three finite x, y pairs", where=where)
-            if max(abs(v) for p in segmentation for v in p) > 4 * max(
-                height, width
-            ):  # pycocotools would walk there in pixels
+            # pycocotools would walk there in pixels
+            if max(abs(v) for p in segmentation for v in p) > 4 * max(height, width):
                 raise DataError("polygon lies far outside the picture", where=where)
             raw = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
         counts = raw["counts"]

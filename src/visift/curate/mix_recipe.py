@@ -9,7 +9,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from visift.core.errors import DataError, UsageError
-from visift.core.yaml_text import parse_yaml
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
 
@@ -65,7 +64,7 @@ class MixRecipe(Strict):
 def read_recipe(path: Path) -> MixRecipe:
     """The recipe with its paths made absolute. Raises DataError for a file that is no YAML, UsageError for its content."""
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as e:
         raise DataError(f"cannot be read ({e})", where=path, remedy="check the path") from e
     except (yaml.YAMLError, ValueError) as e:  # ValueError: a date that is none

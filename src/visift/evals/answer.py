@@ -20,9 +20,8 @@ from visift.evals.question import Mode, Question
 from visift.evals.rounds import Rounds, lengths
 from visift.evals.tagged_questions import ROOT, tagged
 
-if (
-    TYPE_CHECKING
-):  # torch takes seconds to load: not before what is asked is known to make sense, and never for a server
+# torch takes seconds to load: not before what is asked is known to make sense, and never for a server
+if TYPE_CHECKING:
     from visift.evals.engine import Engine
     from visift.evals.remote_engine import RemoteEngine, RemoteModel
     from visift.models import Vlm

@@ -95,7 +95,8 @@ STEPS = {"synth": synth, "ask": ask, "train": train, "answer": answer, "pretrain
 
 def do(spec: dict[str, Any]) -> None:
     """One step: {"do": its name, arguments}."""
-    STEPS[spec["do"]](**{key: value for key, value in spec.items() if key != "do"})
+    arguments = dict(spec)
+    STEPS[arguments.pop("do")](**arguments)
 
 
 def _end_with_parent() -> None:

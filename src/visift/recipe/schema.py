@@ -11,9 +11,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from visift.core.errors import DataError, UsageError
-from visift.core.yaml_text import override, parse_yaml
 from visift.recipe.check import check_base, check_recipe
-from visift.train.settings import Stage
+from visift.train.settings import Stage, override
 
 
 class Strict(BaseModel):
@@ -137,7 +136,7 @@ def shipped(name: str) -> Path:
 def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe | BaseRecipe:
     """Read and check a recipe. `overrides` are `dotted.key=value`, the value being YAML. Raises UsageError or DataError."""
     try:
-        values = parse_yaml(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as e:
         raise UsageError("no such recipe", where=path, remedy="check the path, or name one of recipes/") from e
     except (OSError, UnicodeDecodeError) as e:

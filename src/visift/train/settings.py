@@ -10,7 +10,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from visift.core.errors import UsageError
-from visift.core.yaml_text import override, parse_yaml
 
 Stage = Literal["align", "sft", "lora", "full", "vpgc"]  # what each trains says stages.py, which needs torch
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -98,7 +97,7 @@ NAMED = ("model", "stage")  # what a recipe may name beside settings; the comman
 
 def _mapping(path: Path) -> dict[str, Any]:
     try:
-        loaded = parse_yaml(path.read_text(encoding="utf-8"))
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as e:
         first = str(e).strip().splitlines()[0]
         raise UsageError(f"cannot read the recipe ({first})", where=path, remedy="a YAML mapping is expected") from e
@@ -110,6 +109,17 @@ def _mapping(path: Path) -> dict[str, Any]:
 def named_in(path: Path | None) -> dict[str, str]:
     """The model and the stage that the recipe names; {} where it names none."""
     return {} if path is None else {k: str(v) for k, v in _mapping(path).items() if k in NAMED}
+
+
+def override(assignment: str) -> tuple[str, Any]:
+    """`train.steps=100` -> ("train.steps", 100): the key, and its value read as YAML. Raises UsageError."""
+    key, equals, text = assignment.partition("=")
+    if not equals or not key:
+        raise UsageError(f"{assignment!r} is not key=value", remedy="for example steps=100")
+    try:
+        return key, yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as e:  # ValueError: a date that is none
+        raise UsageError(f"{assignment!r}: {text!r} is not a YAML value", remedy="quote it if it is text") from e
 
 
 def read_recipe(path: Path | None, overrides: Sequence[str] = ()) -> TrainSettings:
